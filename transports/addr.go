@@ -1,0 +1,104 @@
+package transports
+
+import (
+	"encoding/binary"
+	"encoding/hex"
+	"net/netip"
+	"strconv"
+)
+
+// Addr is an address on one link. It is comparable, free of pointers and small, so
+// that tables of 100,000 peers cost the garbage collector nothing. The zero Addr is
+// no address. Only links build and read addresses; everyone else compares and prints.
+//
+// Layout: octet 0 is the kind; the rest depends on it.
+//
+//	kindIP     1-16 address in 16-octet form, 17-18 port, 19-22 zone index
+//	kindNode   1 length, 2-9 radio address
+//	kindNumber 1-8 number
+type Addr [24]byte
+
+const (
+	kindNone   = 0
+	kindIP     = 1
+	kindNode   = 2
+	kindNumber = 3
+)
+
+// IPAddr is the address of a host and port. An IPv4 address and its IPv6-mapped form
+// give the same Addr. zone is the interface index of a link-local address, else 0.
+func IPAddr(ap netip.AddrPort, zone uint32) Addr {
+	var a Addr
+	a[0] = kindIP
+	ip := ap.Addr().As16()
+	copy(a[1:17], ip[:])
+	binary.BigEndian.PutUint16(a[17:19], ap.Port())
+	binary.BigEndian.PutUint32(a[19:23], zone)
+	return a
+}
+
+// NodeAddr is the address of a radio, such as the 64-bit address of an XBee: 1 to 8
+// octets. Longer ones are cut.
+func NodeAddr(id []byte) Addr {
+	var a Addr
+	a[0] = kindNode
+	a[1] = byte(copy(a[2:10], id))
+	return a
+}
+
+// NumberAddr is the address of a peer that a link merely counts: the other end of a
+// serial line, a DTLS connection.
+func NumberAddr(n uint64) Addr {
+	var a Addr
+	a[0] = kindNumber
+	binary.BigEndian.PutUint64(a[1:9], n)
+	return a
+}
+
+// IsZero reports whether a is no address.
+func (a Addr) IsZero() bool { return a == Addr{} }
+
+// AddrPort returns host, port and zone index of an address made by IPAddr, IPv4
+// addresses in their 4-octet form; ok is false for other kinds.
+func (a Addr) AddrPort() (ap netip.AddrPort, zone uint32, ok bool) {
+	if a[0] != kindIP {
+		return netip.AddrPort{}, 0, false
+	}
+	ip := netip.AddrFrom16([16]byte(a[1:17])).Unmap()
+	return netip.AddrPortFrom(ip, binary.BigEndian.Uint16(a[17:19])), binary.BigEndian.Uint32(a[19:23]), true
+}
+
+// Number returns the number of an address made by NumberAddr; 0 for other kinds.
+func (a Addr) Number() uint64 {
+	if a[0] != kindNumber {
+		return 0
+	}
+	return binary.BigEndian.Uint64(a[1:9])
+}
+
+// Node returns the octets of an address made by NodeAddr; nil for other kinds.
+func (a Addr) Node() []byte {
+	if a[0] != kindNode {
+		return nil
+	}
+	return a[2 : 2+a[1]]
+}
+
+// String is the address for logs: "192.0.2.1:1883", "[fe80::1%2]:1883",
+// "0013a200400a0127", "#7", "-" for none.
+func (a Addr) String() string {
+	switch a[0] {
+	case kindIP:
+		ap, zone, _ := a.AddrPort()
+		if zone != 0 {
+			ap = netip.AddrPortFrom(ap.Addr().WithZone(strconv.Itoa(int(zone))), ap.Port())
+		}
+		return ap.String()
+	case kindNode:
+		return hex.EncodeToString(a.Node())
+	case kindNumber:
+		return "#" + strconv.FormatUint(a.Number(), 10)
+	default:
+		return "-"
+	}
+}
