@@ -23,6 +23,6 @@
 //  2. the struct with Type, Append and decode in the file of its chapter; decode uses
 //     the methods of reader only, and ends with r.end or r.rest,
 //  3. a case in newPacket and a field and case in Decoder (decode.go),
-//  4. accepted and refused examples in testdata/packets.hex, its row in testdata/types.csv,
-//     and an entry in the table of encoded packets (tshark_test.go).
+//  4. a row in testdata/types.csv, accepted and refused examples in testdata/*.hex, and
+//     its usual forms in samples (packet_test.go), which every other test goes through.
 package mqttsn

@@ -7,36 +7,50 @@ type DecodeError struct {
 	// Type of the message. It is meaningful only if Field is not FieldLength.
 	Type Type
 	// Field is the field that could not be read, by the specification's name, such as
-	// "MsgId"; "Length", "MsgType" and "Message" stand for the frame.
+	// "MsgId", or FieldLength, FieldMsgType or FieldMessage.
 	Field string
 	// Reason is what is wrong with it: one of the Reason constants.
 	Reason string
 }
 
-// The fields of a DecodeError that concern the frame and not one message.
+// The fields of a DecodeError that are not one message's.
 const (
 	FieldLength  = "Length"
 	FieldMsgType = "MsgType"
-	FieldMessage = "Message"
+	FieldMessage = "Message" // as a whole; of the encapsulation, the packet within
 )
 
-// The reasons of a DecodeError. There are few, so they can label a counter.
+// The reasons of a DecodeError. They are few and short, so they can label a counter.
 const (
-	ReasonMissing  = "missing"                 // the packet ends before or within the field
-	ReasonMismatch = "not the datagram's size" // the declared length is not what was received
-	ReasonIllegal  = "illegal"                 // a length that no packet can have
-	ReasonReserved = "reserved"                // a message type without a meaning
-	ReasonSurplus  = "followed by octets"      // a fixed-size message is too long
-	ReasonEmpty    = "empty"                   // the field must have an octet
-	ReasonNested   = "encapsulated twice"      // a forwarder frame within a forwarder frame
+	ReasonMissing  = "missing"  // the packet ends before or within the field
+	ReasonMismatch = "mismatch" // the declared length is not that of the datagram
+	ReasonIllegal  = "illegal"  // a length that no packet can have
+	ReasonReserved = "reserved" // a message type without a meaning
+	ReasonSurplus  = "surplus"  // octets follow the last field
+	ReasonEmpty    = "empty"    // the field must have an octet
+	ReasonNested   = "nested"   // a forwarder frame within a forwarder frame
 )
 
-// Error is a sentence such as "mqttsn: PUBLISH: MsgId missing".
+// sentence completes an error message that begins with the name of the field.
+func sentence(reason string) string {
+	switch reason {
+	case ReasonMismatch:
+		return " differs from the datagram's"
+	case ReasonSurplus:
+		return " has surplus octets"
+	case ReasonNested:
+		return " is encapsulated twice"
+	default:
+		return " is " + reason
+	}
+}
+
+// Error is a sentence such as "mqttsn: PUBLISH: MsgId is missing".
 func (e *DecodeError) Error() string {
 	if e.Field == FieldLength {
-		return "mqttsn: Length " + e.Reason
+		return "mqttsn: Length" + sentence(e.Reason)
 	}
-	return "mqttsn: " + e.Type.String() + ": " + e.Field + " " + e.Reason
+	return "mqttsn: " + e.Type.String() + ": " + e.Field + sentence(e.Reason)
 }
 
 // fault is a DecodeError before it is known to be wanted: readers pass it on the stack.
