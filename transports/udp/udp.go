@@ -1,0 +1,206 @@
+// Package udp is the link to clients on UDP, over IPv4 and IPv6.
+//
+// On Linux datagrams are received and sent in batches, one system call each
+// (batch_linux.go); elsewhere one at a time through package net (portable.go).
+//
+// A link that listens at every address of the machine tells in Datagram.Local at which
+// of them a datagram arrived, and sends an answer that carries the same Local from
+// there: a client behind a NAT, or one whose socket is connected, takes no other. A
+// datagram sent to a group or a broadcast address has the unspecified address and the
+// index of the receiving interface as its Local; an answer then leaves through that
+// interface from an address that the system chooses.
+package udp
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"sync/atomic"
+	"time"
+
+	"mqttsn-gateway/transports"
+)
+
+// Link is a UDP socket. It implements transports.Link and transports.DropCounter.
+type Link struct {
+	conn    *net.UDPConn
+	socket  socket
+	addr    netip.AddrPort
+	name    string
+	mtu     int
+	dropped counters
+}
+
+// socket moves datagrams. receive is called from one goroutine, send from any.
+type socket interface {
+	// receive waits for datagrams and returns those that are fit to be handed on,
+	// which may be none. They are valid until the next call.
+	receive() ([]transports.Datagram, error)
+	// send is Link.Send.
+	send(batch []transports.Datagram) (sent int, err error)
+	// receiveBuffer and sendBuffer return the sizes that the system granted.
+	receiveBuffer() int
+	sendBuffer() int
+	// overflows returns how many datagrams found the receive buffer full.
+	overflows() uint64
+}
+
+// counters are the datagrams that a link dropped itself.
+type counters struct {
+	truncated, oversize, unsendable atomic.Uint64
+}
+
+// Drops says how many datagrams a link has dropped, and why.
+type Drops struct {
+	// Truncated were received, but longer than the MTU.
+	Truncated uint64
+	// Oversize were to be sent, but longer than the MTU or than what the system takes.
+	Oversize uint64
+	// Unsendable were to be sent, but the system had no way to that address or forbade it.
+	Unsendable uint64
+}
+
+// Listen opens the link. Its errors name the option or say what to do.
+func Listen(o Options) (*Link, error) {
+	return listen(o, newSocket)
+}
+
+func listen(o Options, open func(*net.UDPConn, Options, *counters) (socket, error)) (*Link, error) {
+	if err := o.Validate(); err != nil {
+		return nil, err
+	}
+	addr, err := net.ResolveUDPAddr("udp", o.Listen)
+	if err != nil {
+		return nil, fmt.Errorf("listen: %q cannot be resolved: %w", o.Listen, err)
+	}
+	conn, err := net.ListenUDP("udp", addr)
+	if err != nil {
+		return nil, listenError(o.Listen, err)
+	}
+	local := conn.LocalAddr().(*net.UDPAddr).AddrPort()
+	l := &Link{
+		conn: conn,
+		addr: netip.AddrPortFrom(local.Addr().Unmap(), local.Port()),
+		mtu:  o.MTU,
+	}
+	l.name = "udp " + l.addr.String()
+	if l.socket, err = open(conn, o, &l.dropped); err != nil {
+		_ = conn.Close()
+		return nil, fmt.Errorf("udp %s: %w", o.Listen, err)
+	}
+	return l, nil
+}
+
+// listenError says what to do about an address that cannot be had.
+func listenError(listen string, err error) error {
+	advice := "check the address"
+	switch {
+	case errors.Is(err, errInUse):
+		advice = "another program has this UDP port, perhaps another gateway; stop it or choose another port with --udp"
+	case errors.Is(err, errForbidden):
+		advice = "this user may not have that port; choose one above 1023 with --udp, or grant the right to low ports"
+	case errors.Is(err, errNotAvailable):
+		advice = "no interface of this machine has that address; choose another with --udp"
+	}
+	return fmt.Errorf("listen: cannot listen at UDP %q: %w (%s)", listen, cause(err), advice)
+}
+
+// cause is the innermost error: package net would repeat the address.
+func cause(err error) error {
+	for {
+		inner := errors.Unwrap(err)
+		if inner == nil {
+			return err
+		}
+		err = inner
+	}
+}
+
+// Name is "udp " and the address, such as "udp 127.0.0.1:1883".
+func (l *Link) Name() string { return l.name }
+
+// Addr is the address that the link listens at, with the port that it was given.
+func (l *Link) Addr() netip.AddrPort { return l.addr }
+
+// MTU is that of Options.
+func (l *Link) MTU() int { return l.mtu }
+
+// ReceiveBuffer is how many octets of receive buffer the system granted.
+func (l *Link) ReceiveBuffer() int { return l.socket.receiveBuffer() }
+
+// SendBuffer is how many octets of send buffer the system granted.
+func (l *Link) SendBuffer() int { return l.socket.sendBuffer() }
+
+// ReceiveDrops is how many datagrams were lost because the receive buffer was full; 0
+// on platforms that do not tell.
+func (l *Link) ReceiveDrops() uint64 { return l.socket.overflows() }
+
+// Drops is how many datagrams the link has dropped itself.
+func (l *Link) Drops() Drops {
+	return Drops{
+		Truncated:  l.dropped.truncated.Load(),
+		Oversize:   l.dropped.oversize.Load(),
+		Unsendable: l.dropped.unsendable.Load(),
+	}
+}
+
+// Close closes the socket; Serve then returns nil. It may be called from any goroutine
+// and more than once.
+func (l *Link) Close() error {
+	if err := l.conn.Close(); err != nil && !errors.Is(err, net.ErrClosed) {
+		return err
+	}
+	return nil
+}
+
+// Send sends the batch in order and returns how many datagrams the system took. One
+// that cannot be sent does not keep back those after it: it is counted in Drops, and
+// err is the reason of the first such. When the send buffer is full the rest is lost
+// with transports.ErrBusy; after Close all is, with net.ErrClosed.
+func (l *Link) Send(batch []transports.Datagram) (sent int, err error) {
+	return l.socket.send(batch)
+}
+
+// Serve hands on what arrives until ctx is done or the link is closed, and returns nil
+// then. Errors of the socket are passed over, since on UDP nearly all of them tell of a
+// datagram that was sent earlier; Serve gives up when nothing else comes any more.
+func (l *Link) Serve(ctx context.Context, recv func(batch []transports.Datagram)) error {
+	stop := context.AfterFunc(ctx, func() {
+		_ = l.conn.SetReadDeadline(time.Unix(1, 0)) // wakes receive
+	})
+	defer stop()
+	for failures := 0; ; {
+		batch, err := l.socket.receive()
+		switch {
+		case ctx.Err() != nil, errors.Is(err, net.ErrClosed):
+			return nil
+		case err == nil:
+			failures = 0
+			if len(batch) > 0 {
+				recv(batch)
+			}
+		case errors.Is(err, errPeerGone):
+			// An earlier datagram of ours found no one: not our concern.
+		default:
+			if failures++; failures == maxFailures {
+				return fmt.Errorf("%s: receive: %w", l.name, cause(err))
+			}
+			pause(ctx, failures)
+		}
+	}
+}
+
+// maxFailures in a row end Serve, after some five seconds.
+const maxFailures = 60
+
+// pause waits 1 ms, longer after more failures, at most 100 ms.
+func pause(ctx context.Context, failures int) {
+	t := time.NewTimer(min(time.Millisecond<<min(failures, 10), 100*time.Millisecond))
+	defer t.Stop()
+	select {
+	case <-t.C:
+	case <-ctx.Done():
+	}
+}
