@@ -35,7 +35,7 @@ func (p *Auth) decode(r *reader) {
 	if len(r.b) == 0 {
 		return // success without properties [MQTT 5, 3.15.2.1]
 	}
-	p.Code = r.code(inAuth)
+	p.Code = r.code(r.side(inAuthClient, inAuthServer))
 	p.Properties.decode(r)
 	if p.Properties.AuthenticationMethod == nil {
 		r.protocolError(PropAuthenticationMethod.String(), "is missing") // [MQTT 5, 3.15.2.2.2]

@@ -4,7 +4,7 @@ package mqtt
 // version of the connection; a CONNECT is read in the version that it names itself. The
 // packet's []byte fields alias body. Every error is an *Error.
 func Decode(h Header, body []byte, v Version) (Packet, error) {
-	return decode(newPacket(h.Type), h, body, v)
+	return decode(newPacket(h.Type), reader{b: body, h: h, version: v})
 }
 
 // Decoder reads packets like Decode, but reuses its structs for PUBLISH and its
@@ -12,6 +12,10 @@ func Decode(h Header, body []byte, v Version) (Packet, error) {
 // ready. It keeps nothing from one packet to the next, so that one may serve several
 // connections, by one goroutine at a time.
 type Decoder struct {
+	// From says who sends the packets. If it is stated, what that side may not send
+	// is refused as well.
+	From Sender
+
 	publish Publish
 	puback  Puback
 	pubrec  Pubrec
@@ -37,7 +41,7 @@ func (d *Decoder) Decode(h Header, body []byte, v Version) (Packet, error) {
 	default:
 		p = newPacket(h.Type)
 	}
-	return decode(p, h, body, v)
+	return decode(p, reader{b: body, h: h, version: v, from: d.From})
 }
 
 // newPacket is an empty packet of a type; nil for the reserved one.
@@ -80,9 +84,13 @@ func newPacket(t Type) Packet {
 
 // decode fills the empty packet p. The calls are static, not through an interface, so
 // that the reader stays on the stack.
-func decode(p Packet, h Header, body []byte, v Version) (Packet, error) {
-	r := reader{b: body, h: h, version: v}
-	r.checkHeader()
+func decode(p Packet, r reader) (Packet, error) {
+	if p == nil {
+		r.malformed("packet type", "is reserved")
+	} else {
+		r.checkHeader()
+		r.checkSender()
+	}
 	if r.err == nil {
 		switch p := p.(type) {
 		case *Connect:
@@ -139,8 +147,6 @@ func (r *reader) checkHeader() {
 		if r.version < V5 {
 			r.protocolError("packet type", "is not one of this version")
 		}
-	case 0:
-		r.malformed("packet type", "is reserved")
 	}
 	if flags != want {
 		r.malformed("header flags", "are not those of this packet")

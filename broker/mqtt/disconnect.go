@@ -34,7 +34,7 @@ func (p *Disconnect) decode(r *reader) {
 	if r.version < V5 || len(r.b) == 0 {
 		return
 	}
-	p.Code = r.code(inDisconnect)
+	p.Code = r.code(r.side(inDisconnectClient, inDisconnectServer))
 	if len(r.b) > 0 {
 		p.Properties.decode(r)
 	}
@@ -58,10 +58,16 @@ func (p *DisconnectProperties) decode(r *reader) {
 	for id := r.property(); id != 0; id = r.property() {
 		switch id {
 		case PropSessionExpiry:
+			if r.from == FromServer {
+				r.protocolError("", "comes from a server") // [MQTT-3.14.2-2]
+			}
 			p.SessionExpiry = r.optionalUint32()
 		case PropReasonString:
 			p.ReasonString = r.string("")
 		case PropServerReference:
+			if r.from == FromClient {
+				r.protocolError("", "comes from a client") // [MQTT 5, 3.14.2.2.5]
+			}
 			p.ServerReference = r.string("")
 		case PropUser:
 			p.User = r.user(p.User)

@@ -122,6 +122,9 @@ func (p *PublishProperties) decode(r *reader) {
 		case PropContentType:
 			p.ContentType = r.string("")
 		case PropSubscriptionID:
+			if r.from == FromClient {
+				r.protocolError("", "comes from a client") // [MQTT-3.3.4-6]
+			}
 			p.SubscriptionIDs = append(p.SubscriptionIDs, r.subscriptionID())
 		case PropUser:
 			p.User = r.user(p.User)

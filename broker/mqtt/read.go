@@ -11,6 +11,7 @@ type reader struct {
 	b       []byte // what is not read yet
 	h       Header
 	version Version
+	from    Sender
 	err     *Error
 
 	// Of the property block that is being read, see properties.go.
@@ -159,7 +160,7 @@ func (r *reader) topicName(field string) []byte {
 func (r *reader) packetID() uint16 {
 	v := r.uint16("packet identifier")
 	if v == 0 {
-		r.malformed("packet identifier", "is zero")
+		r.protocolError("packet identifier", "is zero")
 	}
 	return v
 }
