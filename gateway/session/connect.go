@@ -1,0 +1,181 @@
+package session
+
+import (
+	"time"
+
+	"mqttsn-gateway/broker"
+	"mqttsn-gateway/mqttsn"
+)
+
+// packetConnect takes a CONNECT, which may come in any state [SN-6.2, 6.3].
+func (s *Session) packetConnect(t instant, p *mqttsn.Connect, fx *Effects) {
+	switch {
+	case p.ProtocolID != mqttsn.ProtocolID || !s.o.AcceptsClientID(p.ClientID):
+		fx.drop(Unexpected)
+		fx.connack(mqttsn.NotSupported)
+		fx.Gone = s.state == Disconnected && !s.stored
+		return
+	case s.repeats(t, p):
+		fx.drop(Repeated)
+		if s.state == Active {
+			fx.connack(mqttsn.Accepted) // the first was lost
+		}
+		return
+	}
+	// A sleeper that only wants to be active again has its memory, and what it knows of
+	// topic ids still holds.
+	resumes := (s.state == Asleep || s.state == Awake) && !p.CleanSession && !p.Will
+	s.takeOver(p, fx)
+	if !resumes {
+		s.topics.doubt()
+		s.mute = false
+	}
+	s.duration, s.wantClean, s.wantWill = p.Duration, p.CleanSession, p.Will
+	s.retryAt, s.pendingWill = 0, nil
+	s.forgetAsks()
+	s.forgetEchoes()
+	if p.Will {
+		s.promptWillTopic(t, fx)
+		return
+	}
+	s.proceed(t, fx)
+}
+
+// repeats reports whether a CONNECT is a copy of the last, sent because the answer is
+// still to come or was lost. A client that wants to be prompted for its will is always
+// prompted: it may have restarted, and waits for WILLTOPICREQ.
+func (s *Session) repeats(t instant, p *mqttsn.Connect) bool {
+	same := p.Duration == s.duration && p.CleanSession == s.wantClean && p.Will == s.wantWill
+	switch s.state {
+	case Connecting:
+		return same
+	case Active:
+		return same && !p.Will && s.quiet && !s.moved && t <= s.since.after(s.o.echoes())
+	}
+	return false
+}
+
+// takeOver settles what becomes of what the session has, by CleanSession [SN-6.3], and
+// of an open broker connection. The client is alive, so no will is published.
+func (s *Session) takeOver(p *mqttsn.Connect, fx *Effects) {
+	if s.link == linkOpening {
+		s.hangUp(broker.Disconnect, fx)
+	}
+	switch {
+	case p.CleanSession:
+		s.hangUp(broker.Disconnect, fx)
+		s.wipe(fx)
+		s.clean, s.stored = true, false
+	case s.link == linkClosed:
+		s.clean = false
+	case s.clean && s.state != Asleep && s.state != Awake:
+		// From now on the session shall outlive its connection, which the broker can
+		// only be told with a new one. What it holds for the client is lost to it, so
+		// the session keeps what it has and subscribes again.
+		s.hangUp(broker.Disconnect, fx)
+		s.disown()
+		s.clean = false
+	}
+}
+
+// wipe forgets what belongs to a session, as if the client had never been here.
+func (s *Session) wipe(fx *Effects) {
+	n := s.queue.len()
+	if s.hand.msg != nil {
+		n++
+	}
+	fx.Drops[Cleared] += uint32(n)
+	s.queue, s.hand = queue{}, hand{}
+	s.topics.wipe()
+	s.subs, s.up = nil, nil
+	s.will = nil
+	s.regacked = false
+}
+
+// proceed goes on after the client has said all that it had to say: the connection is
+// opened, or if it is open the client is accepted at once.
+func (s *Session) proceed(t instant, fx *Effects) {
+	if s.link == linkOpen {
+		s.activate(t, fx)
+		return
+	}
+	s.openLink(t, fx)
+}
+
+// connectAnswered takes the broker's answer to Connect.
+func (s *Session) connectAnswered(t instant, ev *broker.Event, fx *Effects) {
+	if ev.Code.Failed() {
+		s.link = linkClosed
+		fx.drop(RefusedByBroker)
+		s.refuse(t, returnCode(ev.Code), fx)
+		return
+	}
+	s.link = linkOpen
+	if !ev.SessionPresent {
+		s.disown()
+		for i := range s.subs {
+			// Unasked for by the client, so nobody waits for the answer.
+			fx.request(broker.Request{
+				Op: broker.Subscribe, Token: s.nextToken(), Topic: s.subs[i].filter, QoS: byte(s.subs[i].qos),
+			})
+		}
+	}
+	s.activate(t, fx)
+}
+
+// refuse ends the connect procedure with a reason.
+func (s *Session) refuse(t instant, c mqttsn.ReturnCode, fx *Effects) {
+	s.hangUp(broker.Disconnect, fx)
+	fx.connack(c)
+	s.disconnect(t, fx)
+}
+
+// hangUp closes the broker connection, if there is one, with Disconnect or Abandon.
+func (s *Session) hangUp(op broker.Op, fx *Effects) {
+	if s.link == linkClosed {
+		return
+	}
+	fx.request(broker.Request{Op: op})
+	s.link = linkClosed
+	s.forgetAnswers()
+}
+
+// closed takes the end of the connection from the broker's side.
+func (s *Session) closed(t instant, code broker.Code, fx *Effects) {
+	opening := s.link == linkOpening
+	s.link = linkClosed
+	s.forgetAnswers()
+	if code == broker.CodeTakenOver {
+		// The client is connected elsewhere, and gets there what it has not
+		// acknowledged here. When it comes back, that is another message.
+		s.letGo(fx)
+	}
+	switch {
+	case opening:
+		s.refuse(t, returnCode(max(code, broker.CodeUnspecified)), fx)
+	case s.state == AwaitingWillTopic || s.state == AwaitingWillMsg:
+		s.handBack(fx) // the connect procedure opens a new one
+	default:
+		// To its address belongs now perhaps the new connection of a client that has
+		// moved, which a DISCONNECT would kill. A sleeper is told when it asks.
+		if code != broker.CodeTakenOver && s.state != Asleep {
+			fx.disconnect()
+		}
+		s.disconnect(t, fx)
+	}
+}
+
+// forgetAnswers forgets what the broker would have answered: it will not any more.
+func (s *Session) forgetAnswers() {
+	s.forgetAsks()
+	s.forgetWaiting()
+}
+
+// keepAlive is how long a client with a keep alive of that many seconds may be silent;
+// 0 for ever.
+func (o *Options) keepAlive(seconds uint16) time.Duration {
+	if seconds == 0 {
+		return o.MaxKeepAlive // ![SN-5.4.4] 0 means unsupervised, but a datagram peer leaves no trace
+	}
+	return o.tolerate(time.Duration(seconds) * time.Second)
+}

@@ -1,0 +1,286 @@
+package session
+
+import (
+	"mqttsn-gateway/broker"
+	"mqttsn-gateway/mqttsn"
+)
+
+// hand is the one message that the client is being given: its REGISTER or its PUBLISH
+// waits for an answer. All others queue behind it.
+type hand struct {
+	delivery
+	msgID    uint16 // of its PUBLISH, the same for every copy; 0 before the first
+	regMsgID uint16 // of the REGISTER that waits for REGACK
+	topicID  uint16 // of REGISTER or PUBLISH, if form is normal
+	form     mqttsn.TopicIDType
+	phase    phase
+	tries    uint8 // how often the packet that waits for an answer was sent again
+	rounds   uint8 // how often REGISTER was given up
+	sent     bool  // a PUBLISH with msgID has been sent
+	renewed  bool  // the client did not know the topic id, and was told again
+	crowded  bool  // the client answered REGISTER with "congestion"
+	acked    bool  // the broker was told that the client has it
+}
+
+// phase is what the message in hand waits for.
+type phase byte
+
+const (
+	idle        phase = iota // nothing is in hand
+	registering              // REGACK
+	publishing               // PUBACK or PUBREC
+	releasing                // PUBCOMP
+	pausing                  // the client to have room again; maybe with no message in hand
+)
+
+// delivered takes a message of the broker.
+func (s *Session) delivered(t instant, ev *broker.Event, fx *Effects) {
+	d := delivery{msg: ev.Message, token: ev.Token, qos: min(ev.QoS, 2), retain: ev.Retain, owned: ev.QoS > 0}
+	if h := &s.hand; d.owned && h.msg != nil && h.owned && h.token == d.token {
+		// The same message again, after a new connection: it keeps its MsgId.
+		fx.drop(Redelivered)
+		if h.acked {
+			h.acked = false
+			s.settle(broker.CodeSuccess, fx)
+		}
+		return
+	}
+	if s.hand.phase == idle && s.queue.len() == 0 && s.listening() && !s.holding() {
+		s.hand = hand{delivery: d}
+		s.step(t, fx)
+		return
+	}
+	s.enqueue(d, fx)
+}
+
+// enqueue adds a message to the queue. QoS 0 makes room; if that is not enough, QoS 1
+// and 2 are refused to the broker: the limit is there to save the gateway.
+func (s *Session) enqueue(d delivery, fx *Effects) {
+	o := s.o
+	if d.qos == 0 && s.queue.qos0 >= int32(o.MaxQueuedQoS0) {
+		fx.drop(QoS0Overflow)
+		if !s.queue.dropQoS0() {
+			return
+		}
+	}
+	for s.queue.len() >= o.MaxQueuedMessages || s.queue.bytes+d.size() > o.MaxQueuedBytes {
+		if d.size() > o.MaxQueuedBytes || !s.queue.dropQoS0() {
+			fx.drop(QueueFull)
+			if d.owned {
+				fx.request(broker.Request{Op: broker.Ack, Token: d.token, Code: broker.CodeQuota})
+			}
+			return
+		}
+		fx.drop(QoS0Overflow)
+	}
+	s.queue.push(d)
+}
+
+// listening reports whether the client may be sent messages.
+func (s *Session) listening() bool { return s.state == Active || s.state == Awake }
+
+// next goes on with the queue, one QoS 1 or 2 message at a time. When there is no more
+// for a client that was woken, or it has had its share, it is told so [SN-6.14].
+func (s *Session) next(t instant, fx *Effects) {
+	if !s.listening() || s.holding() {
+		return
+	}
+	for s.hand.phase == idle {
+		if s.state == Awake && (s.drainLeft <= 0 || t >= s.since) {
+			break
+		}
+		d, ok := s.queue.pop()
+		if !ok {
+			break
+		}
+		s.drainLeft--
+		s.hand = hand{delivery: d}
+		s.step(t, fx)
+	}
+	if s.state == Awake && s.hand.phase == idle {
+		s.endWake(t, fx)
+	}
+}
+
+// step sends what the message in hand needs next: PUBREL, or REGISTER if the client does
+// not know the topic id [SN-6.10], or PUBLISH. A message that cannot be delivered leaves
+// the hand.
+func (s *Session) step(t instant, fx *Effects) {
+	h := &s.hand
+	if h.phase == releasing {
+		fx.pubrel(h.msgID)
+		s.arm(t)
+		return
+	}
+	a := s.address(h.msg.Topic)
+	h.form, h.topicID = a.form, a.id
+	switch {
+	case a.refused:
+		s.giveUp(broker.CodeUnspecified, RefusedByClient, fx)
+	case a.full:
+		s.giveUp(broker.CodeQuota, TopicTableFull, fx)
+	case a.known:
+		s.sendPublish(t, fx)
+	case s.mute:
+		s.giveUp(broker.CodeUnspecified, Unregistrable, fx)
+	default:
+		s.sendRegister(t, fx)
+	}
+}
+
+func (s *Session) sendRegister(t instant, fx *Effects) {
+	h := &s.hand
+	if !s.fits(4 + len(h.msg.Topic)) {
+		s.giveUp(broker.CodePacketTooLarge, TooLarge, fx)
+		return
+	}
+	if h.regMsgID == 0 {
+		h.regMsgID = s.nextMsgID()
+	}
+	h.phase = registering
+	topic := s.topics.byID(h.topicID)
+	fx.send(appendRegister(fx.arena, h.topicID, h.regMsgID, topic.name))
+	s.arm(t)
+}
+
+func (s *Session) sendPublish(t instant, fx *Effects) {
+	h := &s.hand
+	if !s.fits(5 + len(h.msg.Payload)) {
+		s.giveUp(broker.CodePacketTooLarge, TooLarge, fx)
+		return
+	}
+	if h.qos > 0 && h.msgID == 0 {
+		h.msgID = s.nextMsgID()
+	}
+	fx.send(mqttsn.Publish{
+		DUP:         h.sent && !s.o.NoDUP, // DUP is per hop: the broker's means nothing here
+		QoS:         mqttsn.QoS(h.qos),
+		Retain:      h.retain,
+		TopicIDType: h.form,
+		TopicID:     h.topicID,
+		MsgID:       h.msgID,
+		Data:        h.msg.Payload,
+	}.Append(fx.arena))
+	if h.qos == 0 {
+		s.done(fx)
+		return
+	}
+	h.phase, h.sent = publishing, true
+	s.arm(t)
+}
+
+// appendRegister encodes a REGISTER with a name that is a string.
+func appendRegister(b []byte, topicID, msgID uint16, name string) []byte {
+	return mqttsn.Register{TopicID: topicID, MsgID: msgID, TopicName: []byte(name)}.Append(b)
+}
+
+// fits reports whether a packet with a body of n octets is within the MTU.
+func (s *Session) fits(n int) bool {
+	if n > 255-2 {
+		n += 2 // the Length takes 3 octets [SN-5.2.1]
+	}
+	return n+2 <= int(s.mtu)
+}
+
+// address is how a topic is addressed to the client.
+type address struct {
+	form    mqttsn.TopicIDType
+	id      uint16
+	known   bool // to the client; else REGISTER comes first
+	refused bool // by the client
+	full    bool // no topic id is left
+}
+
+// address finds the form in which the client subscribed to a topic [SN-6.10]. What only
+// matches a filter with wildcards gets a normal id, but for a short topic, which needs
+// no REGISTER [SN-6.7].
+func (s *Session) address(name string) address {
+	topic := s.topics.use(name)
+	if topic == nil || topic.is&subscribed == 0 {
+		for i := range s.subs {
+			if sub := &s.subs[i]; sub.form != mqttsn.TopicNormal && sub.filter == name {
+				return address{form: sub.form, id: sub.id, known: true}
+			}
+		}
+		if id, ok := mqttsn.ShortTopic(name); ok && s.o.ShortTopicsForWildcards {
+			return address{form: mqttsn.TopicShort, id: id, known: true} // ![SN-6.9]
+		}
+	}
+	if topic == nil {
+		if topic = s.topics.add(name, s.o.MaxTopics); topic == nil {
+			return address{full: true}
+		}
+	}
+	return address{id: topic.id, known: topic.is&confirmed != 0, refused: topic.is&refused != 0}
+}
+
+// settle tells the broker what has become of the message in hand, once.
+func (s *Session) settle(code broker.Code, fx *Effects) {
+	h := &s.hand
+	if h.owned && !h.acked {
+		h.acked = true
+		fx.request(broker.Request{Op: broker.Ack, Token: h.token, Code: code})
+	}
+}
+
+// done ends the delivery of the message in hand.
+func (s *Session) done(fx *Effects) {
+	fx.Delivered++
+	s.settle(broker.CodeSuccess, fx)
+	s.hand, s.retryAt = hand{}, 0
+}
+
+// giveUp ends the message in hand without delivery. The broker is told, or its window
+// would never move again.
+func (s *Session) giveUp(code broker.Code, why Reason, fx *Effects) {
+	fx.drop(why)
+	s.settle(code, fx)
+	s.hand, s.retryAt = hand{}, 0
+}
+
+// handBack leaves to the broker what it will deliver again after the next connection.
+// The client may have seen the message in hand, so its MsgId is kept: if it comes again,
+// it is the same. What the broker does not have stays too.
+func (s *Session) handBack(fx *Effects) {
+	s.retryAt = 0
+	s.queue.keep(func(d *delivery) bool {
+		switch {
+		case d.qos == 0:
+			fx.drop(Disconnection)
+		case d.owned:
+			fx.Returned++
+		default:
+			return true
+		}
+		return false
+	})
+	switch h := &s.hand; {
+	case h.msg == nil:
+		s.hand = hand{}
+	case h.qos == 0:
+		fx.drop(Disconnection)
+		s.hand = hand{}
+	case h.msgID == 0 && h.owned:
+		fx.Returned++
+		s.hand = hand{}
+	}
+}
+
+// letGo gives the message in hand up to the broker: the client gets it elsewhere.
+func (s *Session) letGo(fx *Effects) {
+	if s.hand.phase == releasing {
+		s.done(fx) // the client has it
+		return
+	}
+	s.hand.msgID, s.hand.sent = 0, false
+}
+
+// disown keeps all deliveries as the session's own: the broker has forgotten its
+// session, and its tokens mean nothing any more.
+func (s *Session) disown() {
+	s.queue.keep(func(d *delivery) bool {
+		d.owned = false
+		return true
+	})
+	s.hand.owned = false
+}

@@ -1,0 +1,100 @@
+package session
+
+import (
+	"iter"
+
+	"mqttsn-gateway/broker"
+	"mqttsn-gateway/mqttsn"
+)
+
+// Effects is what a step of a session wants done. The caller does it, in the order
+// requests, packets, and resets the Effects for the next step. The zero Effects is
+// ready to use.
+type Effects struct {
+	// Requests are for the broker, in order. Their payloads alias the packet that the
+	// session was given, and are valid as long as that is.
+	Requests []broker.Request
+
+	// Drops counts by Reason what came to nothing in this step.
+	Drops [Reasons]uint32
+
+	// Retransmissions counts the packets that were sent before.
+	Retransmissions int
+
+	// Delivered counts the messages of the broker that have reached the client, or for
+	// QoS 0 have been sent to it.
+	Delivered int
+
+	// Returned counts the QoS 1 and 2 messages of the broker that are the broker's
+	// alone again, because the client left before it took them.
+	Returned int
+
+	// Gone says that the session is over: the caller forgets it.
+	Gone bool
+
+	arena []byte
+	ends  []int
+}
+
+// keepArena is how large an arena may be to be kept for the next step.
+const keepArena = 256 << 10
+
+// Reset empties the Effects and keeps its memory.
+func (fx *Effects) Reset() {
+	clear(fx.Requests)
+	fx.Requests = fx.Requests[:0]
+	fx.Drops = [Reasons]uint32{}
+	fx.Retransmissions, fx.Delivered, fx.Returned = 0, 0, 0
+	fx.Gone = false
+	fx.arena, fx.ends = fx.arena[:0], fx.ends[:0]
+	if cap(fx.arena) > keepArena {
+		fx.arena = nil
+	}
+}
+
+// Packets iterates over the packets for the client, encoded, in order. They are valid
+// until Reset.
+func (fx *Effects) Packets() iter.Seq[[]byte] {
+	return func(yield func([]byte) bool) {
+		start := 0
+		for _, end := range fx.ends {
+			if !yield(fx.arena[start:end:end]) {
+				return
+			}
+			start = end
+		}
+	}
+}
+
+// send ends the packet that was appended to the arena.
+func (fx *Effects) send(arena []byte) {
+	fx.arena = arena
+	fx.ends = append(fx.ends, len(arena))
+}
+
+func (fx *Effects) connack(c mqttsn.ReturnCode) {
+	fx.send(mqttsn.Connack{ReturnCode: c}.Append(fx.arena))
+}
+
+func (fx *Effects) regack(topicID, msgID uint16, c mqttsn.ReturnCode) {
+	fx.send(mqttsn.Regack{TopicID: topicID, MsgID: msgID, ReturnCode: c}.Append(fx.arena))
+}
+
+func (fx *Effects) puback(topicID, msgID uint16, c mqttsn.ReturnCode) {
+	fx.send(mqttsn.Puback{TopicID: topicID, MsgID: msgID, ReturnCode: c}.Append(fx.arena))
+}
+
+func (fx *Effects) pubrec(msgID uint16)  { fx.send(mqttsn.Pubrec{MsgID: msgID}.Append(fx.arena)) }
+func (fx *Effects) pubrel(msgID uint16)  { fx.send(mqttsn.Pubrel{MsgID: msgID}.Append(fx.arena)) }
+func (fx *Effects) pubcomp(msgID uint16) { fx.send(mqttsn.Pubcomp{MsgID: msgID}.Append(fx.arena)) }
+
+func (fx *Effects) unsuback(msgID uint16) { fx.send(mqttsn.Unsuback{MsgID: msgID}.Append(fx.arena)) }
+
+func (fx *Effects) pingresp() { fx.send(mqttsn.Pingresp{}.Append(fx.arena)) }
+
+// disconnect never has a Duration [SN-5.4.21].
+func (fx *Effects) disconnect() { fx.send(mqttsn.Disconnect{}.Append(fx.arena)) }
+
+func (fx *Effects) request(r broker.Request) { fx.Requests = append(fx.Requests, r) }
+
+func (fx *Effects) drop(r Reason) { fx.Drops[r]++ }

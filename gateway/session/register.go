@@ -1,0 +1,68 @@
+package session
+
+import (
+	"mqttsn-gateway/broker"
+	"mqttsn-gateway/mqttsn"
+)
+
+// packetRegister gives a topic name of the client an id [SN-6.5]. A name that has one
+// keeps it, so that a lost REGACK does no harm. The TopicId that came means nothing.
+func (s *Session) packetRegister(p *mqttsn.Register, fx *Effects) {
+	if len(p.TopicName) > s.o.MaxTopicLength || !mqttsn.ValidTopicName(p.TopicName) { // no wildcards [SN-6.10]
+		fx.drop(InvalidTopic)
+		fx.regack(0, p.MsgID, mqttsn.NotSupported)
+		return
+	}
+	topic := s.topics.add(string(p.TopicName), s.o.MaxTopics)
+	if topic == nil {
+		fx.drop(Congestion)
+		fx.regack(0, p.MsgID, mqttsn.Congestion)
+		return
+	}
+	topic.is = topic.is&^refused | pinned | confirmed
+	fx.regack(topic.id, p.MsgID, mqttsn.Accepted)
+}
+
+// packetRegack takes the answer to our REGISTER.
+func (s *Session) packetRegack(t instant, p *mqttsn.Regack, fx *Effects) {
+	h := &s.hand
+	if h.regMsgID == 0 || h.regMsgID != p.MsgID {
+		fx.drop(Unexpected)
+		return
+	}
+	h.regMsgID = 0
+	s.regacked = true
+	topic := s.topics.byID(h.topicID)
+	switch p.ReturnCode {
+	case mqttsn.Accepted:
+		if topic != nil {
+			topic.is |= confirmed
+		}
+		h.rounds, h.tries, h.crowded = 0, 0, false
+		if s.listening() {
+			s.step(t, fx)
+		}
+	case mqttsn.Congestion: // ![SN-6.10] any rejection means unsubscribe; this one will pass
+		h.crowded = true
+		s.hold(t)
+	default:
+		if topic != nil {
+			s.renounce(topic, fx)
+		}
+		s.giveUp(broker.CodeUnspecified, RefusedByClient, fx)
+	}
+	s.next(t, fx)
+}
+
+// renounce takes the rejection of a topic name as unsubscribing from it [SN-6.10]. A
+// subscription with wildcards that matches it goes on for other names.
+func (s *Session) renounce(topic *topic, fx *Effects) {
+	topic.is |= refused
+	if topic.is&subscribed == 0 {
+		return
+	}
+	topic.is &^= subscribed
+	s.removeSubscription(topic.name)
+	// The client did not ask for it, so nobody waits for the answer.
+	fx.request(broker.Request{Op: broker.Unsubscribe, Token: s.nextToken(), Topic: topic.name})
+}

@@ -1,0 +1,175 @@
+package session
+
+import (
+	"mqttsn-gateway/broker"
+	"mqttsn-gateway/mqttsn"
+)
+
+// The text gives retransmission to clients only [SN-6.13]; a gateway that leaves it out
+// loses messages. REGISTER, PUBLISH and PUBREL are sent again after TRetry, NRetry
+// times, while the client listens.
+//
+// What then? A sleeper has gone back to sleep. An active client may be out of reach:
+// the message stays in hand and nothing is sent until the client shows life, with any
+// packet whatever. If it never does, supervision ends the connection.
+
+// maxRounds is how often a whole series of REGISTERs is sent for one message to a
+// client that was alive at the start of the second and the third, and answers nothing,
+// or "congestion". Some clients do not know REGISTER [SN-6.10].
+const maxRounds = 3
+
+// arm starts the timer for the answer to the packet just sent.
+func (s *Session) arm(t instant) { s.retryAt = t.after(s.o.TRetry) }
+
+// retry acts on that timer.
+func (s *Session) retry(t instant, fx *Effects) {
+	s.retryAt = 0
+	h := &s.hand
+	switch {
+	case h.msg == nil:
+		s.hand = hand{} // the pause is over
+	case int(h.tries) >= s.o.NRetry:
+		s.exhausted(t, fx)
+	default:
+		h.tries++
+		s.again(t, fx)
+	}
+	s.next(t, fx)
+}
+
+// again repeats the step of the message in hand.
+func (s *Session) again(t instant, fx *Effects) {
+	if s.hand.phase != pausing {
+		fx.Retransmissions++
+	}
+	s.step(t, fx)
+}
+
+// exhausted decides about a message that the client has not answered NRetry+1 times.
+func (s *Session) exhausted(t instant, fx *Effects) {
+	h := &s.hand
+	h.tries = 0
+	if h.phase == registering || h.crowded {
+		h.rounds++
+		if h.rounds >= maxRounds && (h.crowded || !s.regacked) {
+			s.mute = !h.crowded
+			s.giveUp(broker.CodeUnspecified, Unregistrable, fx)
+			return
+		}
+	}
+	switch {
+	case s.state == Awake:
+		s.fallAsleep(t) // quietly: PINGRESP would say that nothing waits
+	case h.qos == 0:
+		s.giveUp(broker.CodeUnspecified, Unregistrable, fx)
+	}
+}
+
+// paused reports whether the message in hand waits for a sign of life.
+func (s *Session) paused() bool {
+	return s.state == Active && s.hand.phase != idle && s.retryAt == 0
+}
+
+// resume begins a new series for the message in hand, and goes on with the queue.
+func (s *Session) resume(t instant, fx *Effects) {
+	if h := &s.hand; h.msg != nil {
+		h.tries, h.regMsgID = 0, 0
+		s.again(t, fx)
+	} else {
+		s.hand = hand{}
+	}
+	s.next(t, fx)
+}
+
+// hold lets a client that reported congestion alone for TRetry. What comes then is a new
+// exchange, so that a late copy of the refusal is not taken for its answer.
+func (s *Session) hold(t instant) {
+	h := &s.hand
+	h.phase, h.msgID, h.regMsgID, h.sent = pausing, 0, 0, false
+	s.retryAt = 0
+	if s.listening() {
+		s.arm(t)
+	}
+}
+
+// packetPuback takes the answer to a QoS 1 PUBLISH, or a refusal of any [SN-6.10].
+func (s *Session) packetPuback(t instant, p *mqttsn.Puback, fx *Effects) {
+	h := &s.hand
+	switch {
+	case p.MsgID == 0:
+		s.refusedQoS0(t, p)
+		return
+	case h.msg == nil || !h.sent || h.msgID != p.MsgID || h.phase == releasing:
+		fx.drop(Unexpected)
+		return
+	}
+	switch p.ReturnCode {
+	case mqttsn.Accepted:
+		if h.qos == 2 {
+			fx.drop(Unexpected) // only PUBREC accepts QoS 2; it comes with the next copy
+			return
+		}
+		s.done(fx)
+	case mqttsn.Congestion:
+		s.hold(t)
+	case mqttsn.InvalidTopicID:
+		topic := s.topics.byID(h.topicID)
+		if h.form != mqttsn.TopicNormal || h.renewed || topic == nil {
+			s.giveUp(broker.CodeUnspecified, RefusedByClient, fx)
+			break
+		}
+		// The mapping is corrected, and the message sent once more, as a new exchange.
+		topic.is &^= confirmed
+		h.renewed, h.msgID, h.sent, h.tries = true, 0, false, 0
+		if s.listening() {
+			s.step(t, fx)
+		}
+	default:
+		s.giveUp(broker.CodeUnspecified, RefusedByClient, fx)
+	}
+	s.next(t, fx)
+}
+
+// refusedQoS0 takes the refusal of a QoS 0 message, which is known only by its topic.
+func (s *Session) refusedQoS0(t instant, p *mqttsn.Puback) {
+	switch p.ReturnCode {
+	case mqttsn.Congestion:
+		if s.hand.phase == idle {
+			s.hand.phase = pausing
+			s.hold(t)
+		}
+	case mqttsn.InvalidTopicID:
+		if topic := s.topics.byID(p.TopicID); topic != nil {
+			topic.is &^= confirmed
+		}
+	}
+}
+
+// packetPubrec takes the first answer to a QoS 2 PUBLISH: the client has the message.
+// For one that is not known, PUBREL lets the client finish.
+func (s *Session) packetPubrec(t instant, p *mqttsn.Pubrec, fx *Effects) {
+	h := &s.hand
+	if h.msg == nil || h.qos != 2 || !h.sent || h.msgID != p.MsgID {
+		fx.drop(Repeated)
+		fx.pubrel(p.MsgID)
+		return
+	}
+	if h.phase != releasing {
+		s.settle(broker.CodeSuccess, fx)
+		h.phase, h.tries, h.regMsgID = releasing, 0, 0
+	}
+	fx.pubrel(h.msgID)
+	if s.listening() {
+		s.arm(t)
+	}
+}
+
+// packetPubcomp takes the end of a QoS 2 exchange.
+func (s *Session) packetPubcomp(t instant, p *mqttsn.Pubcomp, fx *Effects) {
+	if s.hand.phase != releasing || s.hand.msgID != p.MsgID {
+		fx.drop(Unexpected)
+		return
+	}
+	s.done(fx)
+	s.next(t, fx)
+}

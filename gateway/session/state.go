@@ -1,0 +1,174 @@
+package session
+
+import (
+	"mqttsn-gateway/broker"
+	"mqttsn-gateway/mqttsn"
+)
+
+// State is the state of a client [SN-6.14], with the steps of the connect procedure
+// [SN-6.2] as states of their own.
+type State byte
+
+// The states.
+const (
+	// Disconnected: the client has said goodbye, or was never accepted. The zero State.
+	Disconnected State = iota
+	// AwaitingWillTopic: CONNECT has come, WILLTOPIC is to come.
+	AwaitingWillTopic
+	// AwaitingWillMsg: WILLTOPIC has come, WILLMSG is to come.
+	AwaitingWillMsg
+	// Connecting: the broker is to answer.
+	Connecting
+	// Active: messages flow both ways.
+	Active
+	// Asleep: messages wait for the client.
+	Asleep
+	// Awake: the client is asleep, and collects what waits for it.
+	Awake
+	// Lost: the client was silent for too long.
+	Lost
+
+	// States is how many states there are.
+	States = int(iota)
+)
+
+var stateNames = [States]string{
+	"disconnected", "awaiting_will_topic", "awaiting_will_msg", "connecting", "active", "asleep", "awake", "lost",
+}
+
+// String is the state's name in the specification, if it has one there.
+func (s State) String() string { return stateNames[s] }
+
+// The functions below are the only ones that change the state. Each sets the deadline
+// that belongs to it.
+
+// promptWillTopic asks for the will topic. Its loss is the client's to repair: it sends
+// CONNECT again [SN-6.13].
+func (s *Session) promptWillTopic(t instant, fx *Effects) {
+	s.state = AwaitingWillTopic
+	s.dueAt = t.after(s.o.patience())
+	fx.send(mqttsn.WillTopicReq{}.Append(fx.arena))
+}
+
+// promptWillMsg asks for the will message.
+func (s *Session) promptWillMsg(t instant, fx *Effects) {
+	s.state = AwaitingWillMsg
+	s.dueAt = t.after(s.o.patience())
+	fx.send(mqttsn.WillMsgReq{}.Append(fx.arena))
+}
+
+// openLink asks the broker for a connection.
+func (s *Session) openLink(t instant, fx *Effects) {
+	s.state = Connecting
+	s.dueAt = t.after(s.o.patience())
+	s.link = linkOpening
+	s.connect = s.nextToken()
+	fx.request(broker.Request{Op: broker.Connect, Token: s.connect, CleanSession: s.clean, Will: s.armedWill()})
+}
+
+// activate accepts the client and goes on with what is in hand and in the queue. CONNACK
+// is the first packet that the client gets.
+func (s *Session) activate(t instant, fx *Effects) {
+	s.state = Active
+	s.since, s.quiet = t, true
+	s.stored = s.stored || !s.clean
+	s.silence = s.o.keepAlive(s.duration)
+	s.watch(t)
+	fx.connack(mqttsn.Accepted)
+	s.resume(t, fx)
+}
+
+// sleep answers a DISCONNECT with Duration. What is in hand stays there; nothing is sent
+// to the client until it asks.
+func (s *Session) sleep(t instant, fx *Effects) {
+	s.state = Asleep
+	s.silence = s.o.tolerate(s.sleepDuration())
+	s.retryAt = 0
+	s.watch(t)
+	fx.disconnect()
+}
+
+// wake starts to hand over what waits for a sleeping client. Nothing supervises it in
+// this state [SN-6.14], but every step has its own bound: the packet in hand its
+// retransmissions, the whole its number of messages and its time.
+func (s *Session) wake(t instant, fx *Effects) {
+	s.state = Awake
+	s.dueAt = 0
+	s.since = t.after(s.o.MaxAwakeTime)
+	s.drainLeft = int32(min(max(s.o.MaxAwakeMessages, s.queue.len()), 1<<30))
+	s.resume(t, fx)
+}
+
+// fallAsleep ends the wake of a client and starts its sleep timer anew [SN-6.14].
+func (s *Session) fallAsleep(t instant) {
+	s.state = Asleep
+	s.retryAt = 0
+	s.watch(t)
+}
+
+// disconnect ends the connection; the link is closed already. A session that outlives it
+// is kept, and not supervised [SN-6.14] but for its expiry.
+func (s *Session) disconnect(t instant, fx *Effects) {
+	s.state = Disconnected
+	s.rest(t, fx)
+}
+
+// lose ends the connection of a client that is silent for too long: the broker publishes
+// its will.
+func (s *Session) lose(t instant, fx *Effects) {
+	s.hangUp(broker.Abandon, fx)
+	s.state = Lost
+	s.rest(t, fx)
+}
+
+// rest is what Disconnected and Lost have in common. A session with CleanSession set ends
+// with its connection, and one that was never accepted leaves nothing.
+func (s *Session) rest(t instant, fx *Effects) {
+	s.dueAt, s.since, s.pendingWill = 0, 0, nil
+	s.handBack(fx)
+	switch {
+	case !s.stored || s.clean:
+		fx.Gone = true
+	case s.o.Expiry > 0:
+		s.dueAt = t.after(s.o.Expiry)
+	}
+}
+
+// overdue acts on the deadline of the state.
+func (s *Session) overdue(t instant, fx *Effects) {
+	s.dueAt = 0
+	switch s.state {
+	case AwaitingWillTopic, AwaitingWillMsg:
+		// The client has given up. If a connection from before is open, it is lost.
+		if s.link == linkOpen {
+			s.lose(t, fx)
+		} else {
+			s.disconnect(t, fx)
+		}
+	case Connecting:
+		s.refuse(t, mqttsn.Congestion, fx)
+	case Active:
+		fx.disconnect() // the client may hear us and learn that it has to CONNECT
+		s.lose(t, fx)
+	case Asleep:
+		s.lose(t, fx)
+	case Disconnected, Lost:
+		fx.Gone = true
+	}
+}
+
+// heard takes a packet as a sign of life.
+func (s *Session) heard(t instant) {
+	s.quiet = false
+	if s.state != Awake {
+		s.watch(t)
+	}
+}
+
+// watch starts the supervision of an active or sleeping client anew.
+func (s *Session) watch(t instant) {
+	s.dueAt = 0
+	if s.silence > 0 {
+		s.dueAt = t.after(s.silence)
+	}
+}
