@@ -1,0 +1,55 @@
+package gateway
+
+import (
+	"sync/atomic"
+	"time"
+
+	"mqttsn-gateway/broker"
+	"mqttsn-gateway/gateway/session"
+)
+
+// client is the shell's record of one client: its session, where it is, and its line to
+// the broker. It belongs to the holder of its shard, but for what Receive uses.
+type client struct {
+	shard   *shard
+	session *session.Session
+	conn    broker.Conn
+	place   *place // nil while nobody knows where the client is
+
+	due   time.Duration // deadlines: filed under this instant
+	filed int           // deadlines: position in the heap, or notFiled
+
+	epoch   atomic.Uint32 // counts broker connections; see event
+	waiting int32         // requests that the broker has not answered yet
+	gone    bool
+}
+
+// Receive takes an event of the client's broker connection: broker.Receiver.
+func (c *client) Receive(ev broker.Event) {
+	c.shard.inbox.push(event{client: c, epoch: c.epoch.Load(), Event: ev})
+}
+
+// ask puts one request to the broker and keeps count of the answers to come.
+func (c *client) ask(r *broker.Request) error {
+	err := c.conn.Do(r)
+	switch {
+	case r.Op == broker.Disconnect || r.Op == broker.Abandon:
+		// What the closed connection still has in the inbox is void.
+		c.epoch.Add(1)
+		c.waiting = 0
+	case err == nil && answered(r):
+		c.waiting++
+	}
+	return err
+}
+
+// answered reports whether the broker answers such a request.
+func answered(r *broker.Request) bool {
+	switch r.Op {
+	case broker.Connect, broker.Subscribe, broker.Unsubscribe:
+		return true
+	case broker.Publish:
+		return r.QoS > 0
+	}
+	return false
+}

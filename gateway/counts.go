@@ -1,0 +1,59 @@
+package gateway
+
+import (
+	"mqttsn-gateway/gateway/session"
+	"mqttsn-gateway/mqttsn"
+)
+
+// reason says why the shell dropped something. The sessions have reasons of their own.
+type reason int
+
+const (
+	malformed      reason = iota // not an MQTT-SN packet
+	encapsulated                 // forwarder encapsulation, which is not accepted here
+	gatewayOnly                  // a packet that only gateways send
+	unknownPeer                  // no session at that peer, or none alive
+	maxClients                   // a new client beyond max_clients
+	shuttingDown                 // a CONNECT while the gateway ends
+	roamingRefused               // a client at a new address, against the roaming policy
+	linkBusy                     // the link could not take a datagram
+	minusOneOff                  // QoS -1 without a session, switched off
+	minusOneTopic                // QoS -1 to a topic that is not known or not allowed
+	minusOneRate                 // QoS -1 beyond the rate
+	minusOneBroker               // QoS -1 while the broker cannot be reached
+	reasons
+)
+
+var reasonNames = [reasons]string{
+	"malformed", "encapsulated", "gateway_only", "unknown_peer", "max_clients", "shutting_down", "roaming_refused",
+	"link_busy", "qos_minus_one_off", "qos_minus_one_topic", "qos_minus_one_rate", "qos_minus_one_broker",
+}
+
+// typeSlots is one slot per message type of the specification's table 3 up to
+// WILLMSGRESP, and a last one for all else.
+const typeSlots = 0x1E + 1
+
+func slot(t mqttsn.Type) int { return min(int(t), typeSlots-1) }
+
+// counts is what one owner counts: a shard, or the intake of a link.
+type counts struct {
+	received        [typeSlots]uint64
+	sent            [typeSlots]uint64
+	dropped         [reasons]uint64
+	sessionDropped  [session.Reasons]uint64
+	retransmissions uint64
+}
+
+func (c *counts) add(o *counts) {
+	for i := range c.received {
+		c.received[i] += o.received[i]
+		c.sent[i] += o.sent[i]
+	}
+	for i := range c.dropped {
+		c.dropped[i] += o.dropped[i]
+	}
+	for i := range c.sessionDropped {
+		c.sessionDropped[i] += o.sessionDropped[i]
+	}
+	c.retransmissions += o.retransmissions
+}

@@ -1,0 +1,185 @@
+package gateway
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"hash/maphash"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"mqttsn-gateway/broker"
+	"mqttsn-gateway/transports"
+)
+
+const (
+	// finishTime is how long a shutdown waits for the broker's answers to what is in
+	// flight, closeTime how long the links and the broker get to close.
+	finishTime = 3 * time.Second
+	closeTime  = 1500 * time.Millisecond
+	pollTime   = 10 * time.Millisecond
+)
+
+// Gateway connects the clients on its links with a broker.
+type Gateway struct {
+	options Options
+	log     *slog.Logger
+	links   []transports.Link
+	broker  broker.Broker
+	start   time.Time // origin of all deadlines
+
+	seed      maphash.Seed
+	shards    []*shard
+	intakes   []*intake
+	routes    routes
+	anonymous *anonymous
+	clients   atomic.Int64
+	closing   atomic.Bool
+}
+
+// New makes a gateway for links and a broker, which Run sets to work. The options are
+// validated.
+func New(o Options, links []transports.Link, b broker.Broker, log *slog.Logger) (*Gateway, error) {
+	if err := o.Validate(); err != nil {
+		return nil, err
+	}
+	if err := o.Session.Validate(); err != nil {
+		return nil, err
+	}
+	if len(links) == 0 {
+		return nil, errors.New("gateway: no link: clients need at least one to reach it")
+	}
+	g := &Gateway{
+		options: o,
+		log:     log,
+		links:   links,
+		broker:  b,
+		start:   time.Now(),
+		seed:    maphash.MakeSeed(),
+		routes:  routes{by: make(map[transports.Peer]*place)},
+	}
+	for i := range o.shards() {
+		g.shards = append(g.shards, newShard(g, i))
+	}
+	for i := range links {
+		g.intakes = append(g.intakes, newIntake(g, transports.LinkID(i)))
+	}
+	g.anonymous = newAnonymous(g)
+	return g, nil
+}
+
+// Run serves until ctx is done, then shuts down: no new clients, what is in flight is
+// finished, connected clients are told. It takes at most 5 seconds for that. It returns
+// an error when a link or the broker fails for good. It may be called once.
+func (g *Gateway) Run(ctx context.Context) error {
+	serving, stop := context.WithCancel(context.WithoutCancel(ctx))
+	defer stop()
+	var parts sync.WaitGroup
+	failed := make(chan error, len(g.links)+1)
+	parts.Go(func() {
+		if err := g.broker.Serve(serving, g.settle); err != nil {
+			failed <- fmt.Errorf("broker: %w", err)
+		}
+	})
+	for i, link := range g.links {
+		parts.Go(func() {
+			if err := link.Serve(serving, g.intakes[i].receive); err != nil {
+				failed <- fmt.Errorf("%s: %w", link.Name(), err)
+			}
+		})
+	}
+	var err error
+	select {
+	case <-ctx.Done():
+	case err = <-failed:
+	}
+	g.finish()
+	stop()
+	for _, link := range g.links {
+		err = errors.Join(err, link.Close())
+	}
+	if !within(closeTime, parts.Wait) {
+		g.log.Warn("shutdown: a link or the broker did not end in time", "waited", closeTime)
+	}
+	for _, s := range g.shards {
+		s.timer.Stop()
+	}
+	return err
+}
+
+// finish refuses new clients, waits for the answers that the broker owes, and takes
+// leave of clients and broker.
+func (g *Gateway) finish() {
+	g.closing.Store(true)
+	deadline := time.NewTimer(finishTime)
+	defer deadline.Stop()
+	poll := time.NewTicker(pollTime)
+	defer poll.Stop()
+	for waiting := g.waiting(); waiting > 0; waiting = g.waiting() {
+		select {
+		case <-poll.C:
+			continue
+		case <-deadline.C:
+			g.log.Warn("shutdown: the broker has not answered everything; the clients will send again", "unanswered", waiting)
+		}
+		break
+	}
+	for _, s := range g.shards {
+		s.takeLeave()
+	}
+	g.anonymous.close()
+	g.settle()
+}
+
+// waiting is how many requests the broker has not answered yet.
+func (g *Gateway) waiting() (n int) {
+	for _, s := range g.shards {
+		s.mu.Lock()
+		for _, c := range s.clients {
+			n += int(c.waiting)
+		}
+		s.mu.Unlock()
+	}
+	g.settle() // on behalf of those who found a shard taken
+	return n
+}
+
+// settle lets the shards work off their inboxes, and then the broker send on what it was
+// given. Everybody who has been in a shard, or has told one something, calls it.
+func (g *Gateway) settle() {
+	for again := true; again; {
+		again = false
+		for _, s := range g.shards {
+			again = s.run() || again
+		}
+	}
+	g.anonymous.run(g.now())
+	g.broker.Flush()
+}
+
+// shardOf is the shard of a ClientID: a takeover from a new address stays inside one.
+func (g *Gateway) shardOf(clientID []byte) *shard {
+	return g.shards[maphash.Bytes(g.seed, clientID)%uint64(len(g.shards))]
+}
+
+// since is the instant t as shards file it.
+func (g *Gateway) since(t time.Time) time.Duration { return t.Sub(g.start) }
+
+func (g *Gateway) now() time.Duration { return time.Since(g.start) }
+
+// within reports whether wait returned in time.
+func within(limit time.Duration, wait func()) bool {
+	done := make(chan struct{})
+	go func() {
+		wait()
+		close(done)
+	}()
+	select {
+	case <-done:
+		return true
+	case <-time.After(limit):
+		return false
+	}
+}

@@ -1,0 +1,69 @@
+package gateway
+
+import (
+	"hash/maphash"
+	"time"
+
+	"mqttsn-gateway/transports"
+)
+
+// bucket is a token bucket: rate per second, at most burst at once. Its zero value,
+// given a rate, starts full.
+type bucket struct {
+	rate, burst float64
+	tokens      float64
+	at          time.Duration
+	started     bool
+}
+
+func (b *bucket) take(now time.Duration) bool {
+	if !b.started {
+		b.started, b.tokens, b.at = true, b.burst, now
+	}
+	b.tokens = min(b.burst, b.tokens+b.rate*(now-b.at).Seconds())
+	b.at = now
+	if b.tokens < 1 {
+		return false
+	}
+	b.tokens--
+	return true
+}
+
+const (
+	// peerSlots bounds what is remembered about unknown peers, however many there are.
+	peerSlots = 1024
+	// peerBurst and peerRate are the answers one unknown peer gets at once and per second.
+	peerBurst, peerRate = 3, 1
+)
+
+// limiter bounds the answers to unknown peers: all together by a bucket, and one by one
+// in a table of fixed size. Two peers that share a slot push each other out of it, which
+// gives a peer a few answers more, never more than the bucket allows.
+type limiter struct {
+	all   bucket
+	seed  maphash.Seed
+	slots []peerSlot
+}
+
+type peerSlot struct {
+	hash uint64
+	bucket
+}
+
+func newLimiter(rate int) limiter {
+	return limiter{
+		all:   bucket{rate: float64(rate), burst: float64(rate)},
+		seed:  maphash.MakeSeed(),
+		slots: make([]peerSlot, peerSlots),
+	}
+}
+
+// allow reports whether the peer may have an answer now.
+func (l *limiter) allow(now time.Duration, addr transports.Addr) bool {
+	h := maphash.Comparable(l.seed, addr)
+	s := &l.slots[h%peerSlots]
+	if s.hash != h {
+		*s = peerSlot{hash: h, bucket: bucket{rate: peerRate, burst: peerBurst}}
+	}
+	return s.take(now) && l.all.take(now)
+}

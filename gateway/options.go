@@ -1,0 +1,101 @@
+package gateway
+
+import (
+	"fmt"
+	"runtime"
+
+	"mqttsn-gateway/gateway/session"
+)
+
+// The values of Options.Roaming.
+const (
+	RoamAny     = "any"
+	RoamConnect = "connect"
+	RoamNever   = "never"
+)
+
+// Options are the settings of the shell. The sessions' own are in session.Options.
+type Options struct {
+	// ID is the gateway's id in ADVERTISE and GWINFO, 0 to 255. Gateways of one
+	// network have different ids.
+	ID int `mapstructure:"id"`
+
+	// MaxClients is how many clients the gateway knows at a time, asleep and
+	// disconnected ones with a stored session included; 1 to 10000000. A CONNECT
+	// beyond it is refused with "congestion". Each costs up to 2 KiB, and what is
+	// queued for it.
+	MaxClients int `mapstructure:"max_clients"`
+
+	// Roaming says what a client may do from a new address: "any" (CONNECT, or wake
+	// up with a PINGREQ that carries its ClientID), "connect" (only CONNECT), "never"
+	// (nothing while its session is alive). Plain UDP proves nothing about a sender,
+	// so "connect" is no protection there, it only costs sleeping clients behind NAT a
+	// CONNECT.
+	Roaming string `mapstructure:"roaming"`
+
+	// QoSMinusOne lets clients without a session publish with QoS -1 to short topics
+	// and to predefined topics that are not reserved for one client.
+	QoSMinusOne bool `mapstructure:"qos_minus_one"`
+
+	// QoSMinusOneRate is how many QoS -1 messages per second are taken from clients
+	// without a session, all together; 1 to 1000000. Those beyond are dropped.
+	QoSMinusOneRate int `mapstructure:"qos_minus_one_rate"`
+
+	// QoSMinusOneClientID is the client id of the broker connection over which QoS -1
+	// messages of clients without a session are published.
+	QoSMinusOneClientID string `mapstructure:"qos_minus_one_client_id"`
+
+	// UnknownPeerRate is how many DISCONNECTs per second tell unknown peers that they
+	// have to CONNECT, all together and per link; 0 to 1000000. One peer gets at most
+	// 3 at once and 1 per second. 0 leaves unknown peers without an answer.
+	UnknownPeerRate int `mapstructure:"unknown_peer_rate"`
+
+	// Shards is how many sets the sessions are divided into; sessions of different
+	// shards run in parallel. 0 means one per CPU; at most 256.
+	Shards int `mapstructure:"shards"`
+
+	// Session are the settings of each session; they have a section of their own.
+	Session session.Options `mapstructure:"-"`
+}
+
+// DefaultOptions are the settings of a gateway that is told nothing.
+func DefaultOptions() Options {
+	return Options{
+		ID:                  1,
+		MaxClients:          20000,
+		Roaming:             RoamAny,
+		QoSMinusOne:         true,
+		QoSMinusOneRate:     1000,
+		QoSMinusOneClientID: "mqttsn-gateway",
+		UnknownPeerRate:     1000,
+		Session:             session.DefaultOptions(),
+	}
+}
+
+// Validate reports the first setting that is out of range.
+func (o Options) Validate() error {
+	switch {
+	case o.ID < 0 || o.ID > 255:
+		return fmt.Errorf("id: %d is not a gateway id: 0 to 255", o.ID)
+	case o.MaxClients < 1 || o.MaxClients > 10_000_000:
+		return fmt.Errorf("max_clients: %d is out of range: 1 to 10000000", o.MaxClients)
+	case o.Roaming != RoamAny && o.Roaming != RoamConnect && o.Roaming != RoamNever:
+		return fmt.Errorf("roaming: %q is not a policy: %s, %s or %s", o.Roaming, RoamAny, RoamConnect, RoamNever)
+	case o.QoSMinusOneRate < 1 || o.QoSMinusOneRate > 1_000_000:
+		return fmt.Errorf("qos_minus_one_rate: %d is out of range: 1 to 1000000 messages per second", o.QoSMinusOneRate)
+	case o.QoSMinusOneClientID == "":
+		return fmt.Errorf("qos_minus_one_client_id: is empty: it is the client id at the broker")
+	case o.UnknownPeerRate < 0 || o.UnknownPeerRate > 1_000_000:
+		return fmt.Errorf("unknown_peer_rate: %d is out of range: 0 to 1000000 per second", o.UnknownPeerRate)
+	case o.Shards < 0 || o.Shards > 256:
+		return fmt.Errorf("shards: %d is out of range: 0 (one per CPU) to 256", o.Shards)
+	}
+	return nil
+}
+
+func (o Options) shards() int {
+	if o.Shards > 0 {
+		return o.Shards
+	}
+	return runtime.GOMAXPROCS(0)
+}

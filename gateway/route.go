@@ -1,0 +1,60 @@
+package gateway
+
+import (
+	"sync"
+	"sync/atomic"
+
+	"mqttsn-gateway/transports"
+)
+
+// place is where a client is. A client that moves gets a new place and its old one goes
+// stale, so a place has one owner for life and a shard that still holds a stale one
+// cannot send to an address that has become somebody else's.
+type place struct {
+	peer   transports.Peer
+	client *client
+	stale  atomic.Bool
+	// local is our address that the client last sent to. Only the holder of the
+	// client's shard looks at it.
+	local transports.Addr
+}
+
+// routes finds the client by its peer. The other index, by ClientID, is the truth and
+// belongs to the shards; this one follows it.
+type routes struct {
+	mu sync.RWMutex
+	by map[transports.Peer]*place
+}
+
+// bind makes c the client at peer. Whoever was there is there no more, and c is nowhere
+// else. It is called by the holder of c's shard.
+func (r *routes) bind(c *client, peer transports.Peer, local transports.Addr) {
+	p := &place{peer: peer, client: c, local: local}
+	r.mu.Lock()
+	r.leave(c)
+	if old := r.by[peer]; old != nil {
+		old.stale.Store(true)
+	}
+	r.by[peer] = p
+	r.mu.Unlock()
+	c.place = p
+}
+
+// unbind forgets where c is.
+func (r *routes) unbind(c *client) {
+	r.mu.Lock()
+	r.leave(c)
+	r.mu.Unlock()
+	c.place = nil
+}
+
+// leave takes c away from its place. r.mu is held.
+func (r *routes) leave(c *client) {
+	if c.place == nil {
+		return
+	}
+	c.place.stale.Store(true)
+	if r.by[c.place.peer] == c.place {
+		delete(r.by, c.place.peer)
+	}
+}

@@ -1,0 +1,300 @@
+package gateway
+
+import (
+	"math/rand/v2"
+	"sync"
+	"time"
+
+	"mqttsn-gateway/broker"
+	"mqttsn-gateway/gateway/session"
+	"mqttsn-gateway/mqttsn"
+	"mqttsn-gateway/transports"
+)
+
+// shard is a set of sessions that one goroutine at a time may touch: whoever holds mu.
+type shard struct {
+	gateway *Gateway
+	index   int
+	inbox   inbox
+
+	mu        sync.Mutex
+	clients   map[string]*client // by ClientID: the truth
+	deadlines deadlines
+	timer     *time.Timer
+	alarm     time.Duration // when the timer goes off; 0: not set
+	decoder   mqttsn.Decoder
+	fx        session.Effects
+	outbox    outbox
+	spare     []event
+	counts    counts
+}
+
+// expireBatch is how many deadlines are served before a shard is left for others: after
+// a stall all sessions may be due at once.
+const expireBatch = 1000
+
+func newShard(g *Gateway, index int) *shard {
+	s := &shard{gateway: g, index: index, clients: make(map[string]*client)}
+	s.outbox = newOutbox(g.links, func(transports.Datagram) { s.counts.dropped[linkBusy]++ })
+	s.timer = time.AfterFunc(time.Hour, s.ring)
+	s.timer.Stop()
+	return s
+}
+
+// leave ends a visit: it works off the inbox, sends, sets the timer and lets go. Its
+// caller calls Gateway.settle afterwards, since what the visit led to may wait elsewhere.
+func (s *shard) leave(now time.Time) {
+	s.drain(now)
+	s.outbox.flush()
+	if due, ok := s.deadlines.earliest(); ok && (s.alarm == 0 || due < s.alarm) {
+		s.alarm = max(due, 1)
+		s.timer.Reset(due - s.gateway.since(now))
+	}
+	s.mu.Unlock()
+}
+
+// run works off the inbox unless somebody is inside, who will look at it again after
+// leaving. It reports whether it did anything.
+func (s *shard) run() (ran bool) {
+	for s.inbox.waiting.Load() && s.mu.TryLock() {
+		s.leave(time.Now())
+		ran = true
+	}
+	return ran
+}
+
+// drain steps the sessions that the broker has told something.
+func (s *shard) drain(now time.Time) {
+	for s.inbox.waiting.Load() {
+		events := s.inbox.take(s.spare)
+		for i := range events {
+			ev := &events[i]
+			c := ev.client
+			if c.gone || ev.epoch != c.epoch.Load() {
+				continue
+			}
+			if ev.Kind == broker.Answered {
+				c.waiting--
+			}
+			c.session.Broker(now, ev.Event, &s.fx)
+			s.apply(now, c)
+		}
+		clear(events)
+		s.spare = events
+	}
+}
+
+// ring is the timer's visit: it steps the sessions whose deadline has come.
+func (s *shard) ring() {
+	s.mu.Lock()
+	now := time.Now()
+	s.alarm = 0
+	for range expireBatch {
+		c := s.deadlines.next(s.gateway.since(now))
+		if c == nil {
+			break
+		}
+		if at := c.session.Deadline(); !at.IsZero() && !at.After(now) {
+			c.session.Expire(now, &s.fx)
+		}
+		s.apply(now, c)
+	}
+	s.leave(now)
+	s.gateway.settle()
+}
+
+// receive steps the sessions that a batch of datagrams is for.
+func (s *shard) receive(in *intake, work []arrival) {
+	s.mu.Lock()
+	now := time.Now()
+	for _, a := range work {
+		s.datagram(now, in, a)
+	}
+	s.leave(now)
+}
+
+func (s *shard) datagram(now time.Time, in *intake, a arrival) {
+	p, err := s.decoder.Decode(a.Data)
+	if err != nil {
+		s.counts.dropped[malformed]++
+		return
+	}
+	var c *client
+	switch p := p.(type) {
+	case *mqttsn.Connect:
+		if c = s.connect(in, a, p); c == nil {
+			return
+		}
+	case *mqttsn.Pingreq:
+		if len(p.ClientID) > 0 {
+			c = s.wake(in, a, p)
+		} else {
+			c = s.resident(a)
+		}
+	default:
+		c = s.resident(a)
+	}
+	if c == nil {
+		in.unknown = append(in.unknown, a.Datagram)
+		return
+	}
+	s.counts.received[slot(p.Type())]++
+	c.place.local = a.Local
+	c.session.Packet(now, p, &s.fx)
+	s.apply(now, c)
+}
+
+// resident is the client that lives where a datagram came from, nil if it has moved or
+// its session is not alive.
+func (s *shard) resident(a arrival) *client {
+	if a.place == nil || a.place.stale.Load() || !alive(a.place.client) {
+		return nil
+	}
+	return a.place.client
+}
+
+// alive reports whether a client may do anything but CONNECT.
+func alive(c *client) bool {
+	st := c.session.State()
+	return !c.gone && st != session.Disconnected && st != session.Lost
+}
+
+// connect finds or makes the client of a CONNECT, at the peer that it came from, or
+// refuses it and returns nil. The session itself answers all else.
+func (s *shard) connect(in *intake, a arrival, p *mqttsn.Connect) *client {
+	g := s.gateway
+	peer := transports.Peer{Link: in.link, Addr: a.Addr}
+	if g.closing.Load() {
+		s.refuse(in, a, shuttingDown, mqttsn.Congestion)
+		return nil
+	}
+	c := s.clients[string(p.ClientID)]
+	if c != nil {
+		if c.place != nil && c.place.peer == peer {
+			return c
+		}
+		if g.options.Roaming == RoamNever && alive(c) {
+			s.refuse(in, a, roamingRefused, mqttsn.NotSupported)
+			return nil
+		}
+		s.move(c, peer, a)
+		return c
+	}
+	if string(p.ClientID) == g.options.QoSMinusOneClientID {
+		// The gateway itself is connected to the broker with this id.
+		s.refuse(in, a, roamingRefused, mqttsn.NotSupported)
+		return nil
+	}
+	if g.clients.Add(1) > int64(g.options.MaxClients) {
+		g.clients.Add(-1)
+		s.refuse(in, a, maxClients, mqttsn.Congestion)
+		return nil
+	}
+	return s.add(string(p.ClientID), peer, a)
+}
+
+// wake finds the client that a PINGREQ with a ClientID is from. The id says who it is,
+// whatever the address [SN-6.14]; what may be done from a new one is the roaming policy.
+func (s *shard) wake(in *intake, a arrival, p *mqttsn.Pingreq) *client {
+	c := s.clients[string(p.ClientID)]
+	if c == nil || !alive(c) || c.place == nil {
+		return nil
+	}
+	peer := transports.Peer{Link: in.link, Addr: a.Addr}
+	if c.place.peer != peer {
+		if s.gateway.options.Roaming != RoamAny {
+			s.counts.dropped[roamingRefused]++
+			return nil
+		}
+		s.move(c, peer, a)
+	}
+	return c
+}
+
+func (s *shard) add(id string, peer transports.Peer, a arrival) *client {
+	g := s.gateway
+	c := &client{shard: s, filed: notFiled}
+	c.session = session.New(id, &g.options.Session, uint16(rand.Uint32()))
+	c.session.SetMTU(g.links[peer.Link].MTU())
+	c.conn = g.broker.Open(id, c)
+	s.clients[id] = c
+	g.routes.bind(c, peer, a.Local)
+	return c
+}
+
+func (s *shard) move(c *client, peer transports.Peer, a arrival) {
+	c.session.Moved()
+	c.session.SetMTU(s.gateway.links[peer.Link].MTU())
+	s.gateway.routes.bind(c, peer, a.Local)
+}
+
+func (s *shard) refuse(in *intake, a arrival, why reason, code mqttsn.ReturnCode) {
+	s.counts.received[slot(mqttsn.TypeConnect)]++
+	s.counts.dropped[why]++
+	in.answer(a.Datagram, mqttsn.Connack{ReturnCode: code}.Append(nil))
+}
+
+// apply is the only place where decisions of a session become deeds.
+func (s *shard) apply(now time.Time, c *client) {
+	fx := &s.fx
+	// A request that the broker side does not take is answered at once, which may lead
+	// to further requests.
+	for i := 0; i < len(fx.Requests); i++ {
+		r := fx.Requests[i]
+		if err := c.ask(&r); err != nil && answered(&r) {
+			code := broker.CodeServerBusy
+			if err != broker.ErrBusy {
+				code = broker.CodeServerUnavailable
+			}
+			c.session.Broker(now, broker.Event{Kind: broker.Answered, Token: r.Token, Code: code}, fx)
+		}
+	}
+	for packet := range fx.Packets() {
+		s.send(c, packet)
+	}
+	s.counts.retransmissions += uint64(fx.Retransmissions)
+	for why, n := range fx.Drops {
+		s.counts.sessionDropped[why] += uint64(n)
+	}
+	if fx.Gone {
+		s.forget(c)
+	} else if at := c.session.Deadline(); !at.IsZero() {
+		s.deadlines.file(c, s.gateway.since(at))
+	}
+	fx.Reset()
+}
+
+// send puts a packet into the outbox, unless the client has left its place to another.
+func (s *shard) send(c *client, packet []byte) {
+	if c.place == nil || c.place.stale.Load() {
+		s.counts.dropped[unknownPeer]++
+		return
+	}
+	if t, _, err := mqttsn.Peek(packet); err == nil {
+		s.counts.sent[slot(t)]++
+	}
+	s.outbox.put(&c.place.peer, c.place.local, packet)
+}
+
+// takeLeave tells connected clients that the gateway goes [SN-6.12], and disconnects all
+// clients from the broker. Sleepers are left asleep.
+func (s *shard) takeLeave() {
+	s.mu.Lock()
+	goodbye := mqttsn.Disconnect{}.Append(nil)
+	for _, c := range s.clients {
+		if c.session.State() == session.Active {
+			s.send(c, goodbye)
+		}
+		_ = c.ask(&broker.Request{Op: broker.Disconnect})
+	}
+	s.leave(time.Now())
+}
+
+// forget ends the shell's record of a client whose session is over.
+func (s *shard) forget(c *client) {
+	c.gone = true
+	s.deadlines.remove(c)
+	s.gateway.routes.unbind(c)
+	delete(s.clients, c.session.ID())
+	s.gateway.clients.Add(-1)
+}

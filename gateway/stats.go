@@ -1,0 +1,112 @@
+package gateway
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"mqttsn-gateway/gateway/session"
+	"mqttsn-gateway/mqttsn"
+	"mqttsn-gateway/transports"
+)
+
+// Stats is what a gateway has counted since it was made, and what it holds now.
+type Stats struct {
+	// Received and Sent count packets by message type, in the specification's names.
+	Received, Sent map[string]uint64
+	// Dropped counts what was received or queued and went no further, by reason.
+	Dropped map[string]uint64
+	// Retransmissions counts packets sent again for want of an answer.
+	Retransmissions uint64
+	// Sessions counts sessions by state, in the specification's names.
+	Sessions map[string]int
+	// QueuedMessages and QueuedBytes wait for clients.
+	QueuedMessages, QueuedBytes int
+	// Unanswered counts requests that the broker has not answered yet.
+	Unanswered int
+	// SocketDrops counts datagrams that the platform lost before a link could read
+	// them, by link, for the links that know.
+	SocketDrops map[string]uint64
+}
+
+// Stats takes a snapshot. It visits every session: once every few seconds is fine.
+func (g *Gateway) Stats() Stats {
+	st := Stats{
+		Received:    make(map[string]uint64),
+		Sent:        make(map[string]uint64),
+		Dropped:     make(map[string]uint64),
+		Sessions:    make(map[string]int),
+		SocketDrops: make(map[string]uint64),
+	}
+	for state := range session.States {
+		st.Sessions[session.State(state).String()] = 0
+	}
+	var sum counts
+	for _, s := range g.shards {
+		s.mu.Lock()
+		sum.add(&s.counts)
+		for _, c := range s.clients {
+			messages, bytes := c.session.Queued()
+			st.QueuedMessages += messages
+			st.QueuedBytes += bytes
+			st.Unanswered += int(c.waiting)
+			st.Sessions[c.session.State().String()]++
+		}
+		s.mu.Unlock()
+	}
+	for _, in := range g.intakes {
+		in.mu.Lock()
+		sum.add(&in.counts)
+		in.mu.Unlock()
+	}
+	g.settle() // on behalf of those who found a shard taken
+	sum.dropped[minusOneBroker] += g.anonymous.dropped()
+	sum.fill(&st)
+	for _, link := range g.links {
+		if d, ok := link.(transports.DropCounter); ok {
+			st.SocketDrops[link.Name()] = d.ReceiveDrops()
+		}
+	}
+	return st
+}
+
+func (c *counts) fill(st *Stats) {
+	for i := range typeSlots {
+		name := "other"
+		if i < typeSlots-1 {
+			name = mqttsn.Type(i).String()
+		}
+		st.Received[name] += c.received[i]
+		st.Sent[name] += c.sent[i]
+	}
+	for i, n := range c.dropped {
+		st.Dropped[reasonNames[i]] += n
+	}
+	for i, n := range c.sessionDropped {
+		st.Dropped[session.Reason(i).String()] += n
+	}
+	st.Retransmissions = c.retransmissions
+}
+
+// Alive reports whether every shard can be entered before ctx is done; if not, the error
+// says so. It is the gateway's answer to a health check.
+func (g *Gateway) Alive(ctx context.Context) error {
+	poll := time.NewTicker(pollTime)
+	defer poll.Stop()
+	for _, s := range g.shards {
+		for !s.mu.TryLock() {
+			select {
+			case <-poll.C:
+			case <-ctx.Done():
+				return errors.New("gateway: a shard does not answer")
+			}
+		}
+		s.mu.Unlock()
+	}
+	g.settle()
+	return nil
+}
+
+// Ready reports whether clients can be served: links listen, the broker is up, and no
+// shutdown has begun.
+func (g *Gateway) Ready() bool { return !g.closing.Load() && g.broker.Up() }
