@@ -1,0 +1,84 @@
+package admin
+
+import (
+	"runtime"
+	"runtime/debug"
+)
+
+// gatewaySource is what the gateway counts itself.
+func gatewaySource(g Gateway) Source {
+	const (
+		packets         = "mqttsn_gateway_packets_total"
+		drops           = "mqttsn_gateway_drops_total"
+		retransmissions = "mqttsn_gateway_retransmissions_total"
+		sessions        = "mqttsn_gateway_sessions"
+		queueMessages   = "mqttsn_gateway_queue_messages"
+		queueBytes      = "mqttsn_gateway_queue_bytes"
+		unanswered      = "mqttsn_gateway_broker_requests_unanswered"
+		socketDrops     = "mqttsn_gateway_socket_drops_total"
+		ready           = "mqttsn_gateway_ready"
+	)
+	return Source{
+		Families: []Family{
+			{packets, "MQTT-SN packets received from clients and sent to them, by message type.", Counter, []string{"direction", "type"}},
+			{drops, "Packets and messages that went no further, by reason.", Counter, []string{"reason"}},
+			{retransmissions, "Packets sent again to clients because no answer came in time.", Counter, nil},
+			{sessions, "Sessions by state of the client.", Gauge, []string{"state"}},
+			{queueMessages, "Messages that wait in the gateway for clients.", Gauge, nil},
+			{queueBytes, "Topic and payload octets of the messages that wait in the gateway for clients.", Gauge, nil},
+			{unanswered, "Requests of clients that the broker has not answered yet.", Gauge, nil},
+			{socketDrops, "Datagrams lost before they were read, for want of socket buffer, by link.", Counter, []string{"link"}},
+			{ready, "1 while clients can be served: links listen and the broker is up; else 0.", Gauge, nil},
+		},
+		Collect: func(emit Emit) {
+			st := g.Stats()
+			for name, n := range st.Received {
+				emit(packets, float64(n), "received", name)
+			}
+			for name, n := range st.Sent {
+				emit(packets, float64(n), "sent", name)
+			}
+			for reason, n := range st.Dropped {
+				emit(drops, float64(n), reason)
+			}
+			for state, n := range st.Sessions {
+				emit(sessions, float64(n), state)
+			}
+			for link, n := range st.SocketDrops {
+				emit(socketDrops, float64(n), link)
+			}
+			emit(retransmissions, float64(st.Retransmissions))
+			emit(queueMessages, float64(st.QueuedMessages))
+			emit(queueBytes, float64(st.QueuedBytes))
+			emit(unanswered, float64(st.Unanswered))
+			emit(ready, number(g.Ready()))
+		},
+	}
+}
+
+// buildSource says which build this is.
+func buildSource() Source {
+	const build = "mqttsn_gateway_build_info"
+	return Source{
+		Families: []Family{{build, "Always 1; the labels say which build is running.", Gauge, []string{"version", "revision", "goversion"}}},
+		Collect: func(emit Emit) {
+			version, revision := "unknown", "unknown"
+			if info, ok := debug.ReadBuildInfo(); ok {
+				version = info.Main.Version
+				for _, s := range info.Settings {
+					if s.Key == "vcs.revision" {
+						revision = s.Value
+					}
+				}
+			}
+			emit(build, 1, version, revision, runtime.Version())
+		},
+	}
+}
+
+func number(b bool) float64 {
+	if b {
+		return 1
+	}
+	return 0
+}
