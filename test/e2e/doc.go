@@ -1,0 +1,29 @@
+// Package e2e tests the built binary as a black box, over real UDP, with the embedded
+// broker and with a real Mosquitto upstream.
+//
+// The conformance ids are those of the checklist in section 6 of the MQTT-SN 1.2
+// reference; testdata/ids.txt lists them. Each is a test of its own in each set-up:
+//
+//	go test ./test/e2e -run 'TestConnect/C07/mosquitto'
+//
+// A test starts its own gateway, and its own Mosquitto if it needs one, so client ids
+// and topics are those of the reference, and nothing one test does is seen by another.
+// The device side is a socket and octets: it shares no code with the gateway's codec.
+// Every datagram that any gateway sent is judged at once by the rules of judge_test.go,
+// and at the end of the run by tshark's MQTT-SN dissector.
+//
+// Durations on the wire are whole seconds, so the tests scale the reference's figures:
+// 10 s becomes 1 s. T_retry is 1 s unless a test is about retransmission.
+//
+// Needed on the PATH: go, mosquitto, mosquitto_pub, mosquitto_sub, tshark. Environment:
+//
+//	E2E_BINARY=path   test this binary instead of building ./cmd/gateway
+//	E2E_RACE=1        build it with the race detector
+//
+// To add an id:
+//
+//  1. its line in testdata/ids.txt, if it is new,
+//  2. its entry in the table of its group: both(func(r *rig){...}) when the same test
+//     holds in both set-ups, else one entry per set-up; absent("why") needs a reason,
+//     which is printed at the end of every run.
+package e2e

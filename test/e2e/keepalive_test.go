@@ -1,0 +1,172 @@
+package e2e
+
+import (
+	"testing"
+	"time"
+)
+
+// Group K of the checklist: keep alive, disconnect, unknown peers. The reference's 10 s
+// are 1 s here, its 9 s are 0.9 s.
+var keepingAlive = []table{supervision, farewells, strangers}
+
+func TestKeepAlive(t *testing.T) { run(t, keepingAlive...) }
+
+// beat is how long a device pauses that says something in every keep alive of a second.
+const beat = 900 * time.Millisecond
+
+var supervision = table{
+	"K01": both(func(r *rig) {
+		d := r.device("cli-1")
+		d.connect(cleanSession, 1)
+		for range 5 {
+			d.silent(beat)
+			d.ask("02 16", "02 17")
+		}
+	}),
+	"K02": both(func(r *rig) { // any message counts [SN-6.14]
+		watcher := r.watch("s/#")
+		d := r.device("cli-1")
+		d.connect(cleanSession, 1)
+		d.register("s/temp")
+		for range 5 {
+			d.silent(beat)
+			d.tell("__ 0C 00 {s/temp} 00 00 'hi'")
+			watcher.expect("s/temp", "hi", 0)
+		}
+		d.alive()
+	}),
+	"K16": both(func(r *rig) { // even a PINGRESP that nobody asked for
+		d := r.device("cli-1")
+		d.connect(cleanSession, 1)
+		for range 5 {
+			d.silent(beat)
+			d.tell("02 17")
+		}
+		d.alive()
+	}),
+	"K03": both(func(r *rig) { // lost, and the will fires
+		watcher := r.watch("w/#")
+		d := r.device("cli-1")
+		d.connectWithWill(cleanSession, 1, lastWill)
+		d.vanish(watcher, 1, "w/dead1", "bye!", 1)
+		watcher.nothing(moment)
+	}),
+	"K04": both(func(r *rig) { // 100 s are 2 s here: not before 2.2 s
+		watcher := r.watch("w/#")
+		d := r.device("cli-1")
+		d.connectWithWill(cleanSession, 2, lastWill)
+		d.vanish(watcher, 2, "w/dead1", "bye!", 1)
+	}),
+	"K05": both(func(r *rig) {
+		d := lost(r, cleanSession)
+		d.ask("02 16", "02 18")
+	}),
+	"K06": both(func(r *rig) { // a lost client comes back, and its subscriptions work
+		d := lost(r, keepSession)
+		d.connect(keepSession, minute)
+		r.publish("s/temp", "hi", 1)
+		d.receive("s/temp", "hi", 1)
+	}),
+	"K13": both(func(r *rig) { // the ClientID in PINGREQ of an active client
+		r.client(cleanSession).ask("07 16 'cli-1'", "02 17")
+	}),
+}
+
+// lost is cli-1 with a subscription to s/temp, after it has been silent for too long.
+func lost(r *rig, flags byte) *device {
+	r.Helper()
+	watcher := r.watch("w/#")
+	d := r.device("cli-1")
+	d.connectWithWill(flags, 1, lastWill)
+	d.subscribe("s/temp", 1)
+	d.vanish(watcher, 1, "w/dead1", "bye!", 1)
+	d.discard("02 18") // a gateway may say so (3.8)
+	return d
+}
+
+var farewells = table{
+	"K07": both(func(r *rig) {
+		d := r.client(cleanSession)
+		d.ask("02 18", "02 18")
+		d.ask("02 18", "02 18")
+	}),
+	"K15": both(func(r *rig) { // the gateway's DISCONNECT has no Duration [SN-5.4.21]
+		d := r.client(cleanSession)
+		d.ask("04 18 00 3C", "02 18")
+		d.ask("02 18", "02 18")
+		r.device("stranger").ask("04 18 00 3C", "02 18")
+	}),
+	"K12": { // the broker is killed: within the grace the device hears of it, or it is back
+		embedded: absent("the embedded broker lives and dies with the gateway"),
+		upstream: does(brokerOutage),
+	},
+	"K14": both(func(r *rig) { // the gateway has forgotten the client
+		d := r.client(cleanSession)
+		d.register("s/temp")
+		r.gateway.checkedStop(r.T)
+		d.discard("02 18") // it may say good-bye (3.8)
+		r.restartGateway()
+		d.ask("__ 0C 20 {s/temp} 00 07 'hi'", "02 18")
+	}),
+}
+
+var strangers = table{
+	"K08": both(func(r *rig) { r.device("stranger").ask("02 18", "02 18") }),
+	"K09": both(func(r *rig) { // never PINGRESP: that would say that all is well
+		r.device("stranger").ask("02 16", "02 18")
+	}),
+	"K10": both(func(r *rig) { // answers are not answered (A2)
+		d := r.device("stranger")
+		for _, datagram := range []string{"07 0D 00 05 00 07 00", "02 17", "07 0B 00 05 00 01 00", "04 0F 00 08", "04 0E 00 08",
+			"0A 07 30 'w/dead1'", "06 09 'bye!'"} {
+			d.tell(datagram)
+		}
+		d.silent(2 * moment)
+		d.ask("02 16", "02 18")
+	}),
+	"K11": both(func(r *rig) { // 1000 PUBLISH from one unknown address: few answers
+		d := r.device("stranger")
+		for range 1000 {
+			d.tell("09 0C 20 00 05 00 07 'hi'")
+		}
+		answers := 0
+		for b := d.read(2 * moment); b != nil; b = d.read(2 * moment) {
+			if err := match("02 18", nil, b); err != nil {
+				r.Fatalf("got %s, want DISCONNECT", shown(b))
+			}
+			answers++
+		}
+		if answers < 1 || answers > 20 {
+			r.Errorf("%d answers, want 1 to 20", answers)
+		}
+		r.client(cleanSession).alive()
+	}),
+}
+
+// brokerOutage kills Mosquitto under an active client. The client keeps its session
+// when the broker comes back, unless it was told to CONNECT again.
+func brokerOutage(r *rig) {
+	watcher := r.watch("s/#")
+	d := subscribed(r, keepSession, 1)
+	d.register("s/up")
+	_ = watcher.conn.Close()
+	r.mosquitto.kill()
+	d.tell("02 16")
+	if told := d.next("02 18"); !told {
+		d.expect("02 17")
+	}
+	r.mosquitto.start(r.T)
+	eventually(r.T, "the gateway has the broker back", func() bool {
+		d.tell("02 16")
+		if d.next("02 18") {
+			d.connect(keepSession, minute)
+			return false
+		}
+		d.expect("02 17")
+		return r.mosquitto.said("connected from 127.0.0.1") > 0 && httpStatus("http://"+r.gateway.admin+"/readyz") == 200
+	})
+	r.publisher = nil
+	watcher = r.watch("s/#")
+	d.ask("__ 0C 20 {s/up} 00 09 'hi'", "07 0D {s/up} 00 09 00")
+	watcher.expect("s/up", "hi", 1)
+}
