@@ -15,9 +15,9 @@ const (
 var busyBuffers = sync.Pool{New: func() any { return new([busyBuffer]byte) }}
 
 // Reader cuts a byte stream into packets. It waits for data with a small buffer, borrows
-// a larger one while there is much to read, and takes one of a packet's size only for a
-// packet that needs it and as its octets come in: a header alone makes it allocate
-// nothing. It is used by one goroutine at a time.
+// a larger one while there is more to read than fits, and one of a packet's size grows
+// only as the packet's octets come in: a header alone makes it allocate nothing. It is
+// used by one goroutine at a time.
 type Reader struct {
 	// Max is the largest packet to accept, as in Frame; it may be changed between calls.
 	Max int
@@ -66,13 +66,13 @@ func (r *Reader) Buffered() bool {
 // makeRoom chooses the buffer for the next read, which may block for long, and moves
 // what is not consumed to its start. h is the header of the packet under way, or zero.
 func (r *Reader) makeRoom(h Header) {
-	need := h.Length + maxFixedHeader
+	have, need := r.w-r.r, h.Length+maxFixedHeader
 	switch {
-	case need > busyBuffer && len(r.buf) >= busyBuffer && r.w-r.r == len(r.buf):
-		r.use(make([]byte, min(2*len(r.buf), need)))
+	case have == len(r.buf) && len(r.buf) >= busyBuffer:
+		r.use(make([]byte, min(2*have, need)))
 	case r.r == 0 && len(r.buf) > busyBuffer:
 		// A buffer grown for this packet, with room left.
-	case !r.full && need <= idleBuffer:
+	case have < idleBuffer && !r.full:
 		r.use(r.idle)
 	case r.busy != nil:
 		r.use(r.busy[:])
