@@ -240,8 +240,8 @@ func (s *shard) apply(now time.Time, c *client) {
 	// A request that the broker side does not take is answered at once, which may lead
 	// to further requests.
 	for i := 0; i < len(fx.Requests); i++ {
-		r := fx.Requests[i]
-		if err := c.ask(&r); err != nil && answered(&r) {
+		r := &fx.Requests[i]
+		if err := c.ask(r); err != nil && answered(r) {
 			code := broker.CodeServerBusy
 			if err != broker.ErrBusy {
 				code = broker.CodeServerUnavailable
