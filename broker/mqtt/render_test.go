@@ -19,6 +19,7 @@ func fields(v reflect.Value, prefix string) string {
 		f, name := v.Field(i), prefix+v.Type().Field(i).Name
 		switch {
 		case f.IsZero(): // also a nil slice, and an Optional that is not set
+		case f.Kind() == reflect.Slice && f.Len() == 0 && f.Type() != reflect.TypeFor[[]byte]():
 		case v.Type().Field(i).Name == "Properties":
 			b.WriteString(fields(f, prefix))
 		case f.Kind() == reflect.Struct && f.FieldByName("Set").IsValid():
