@@ -1,0 +1,92 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"runtime"
+	"runtime/debug"
+
+	"github.com/spf13/cobra"
+
+	"mqttsn-gateway/config"
+)
+
+const rootLong = `gateway lets MQTT-SN clients (sensors, radios, microcontrollers) take part in MQTT.
+
+Without flags it listens for MQTT-SN on UDP port 1883, on this host only. To let the network in:
+--udp :1883`
+
+// rootCommand is the command line. The root itself runs the gateway.
+func rootCommand() *cobra.Command {
+	root := &cobra.Command{
+		Use:           "gateway",
+		Short:         "MQTT-SN gateway with an MQTT broker inside",
+		Long:          rootLong,
+		Args:          cobra.NoArgs,
+		SilenceUsage:  true, // main reports errors, and a usage text would hide them
+		SilenceErrors: true,
+	}
+	flags := config.AddFlags(root.Flags())
+	root.RunE = func(cmd *cobra.Command, _ []string) error {
+		c, origins, err := config.Load(flags.Input(os.Environ()))
+		if err != nil {
+			return err
+		}
+		return run(cmd.Context(), c, origins, newLogger(os.Stderr, c.Log))
+	}
+	root.CompletionOptions.HiddenDefaultCmd = true
+	root.AddCommand(configCommand(), versionCommand())
+	return root
+}
+
+func configCommand() *cobra.Command {
+	cmd := &cobra.Command{Use: "config", Short: "Print and check configuration files", Args: cobra.NoArgs}
+	cmd.AddCommand(&cobra.Command{
+		Use:   "sample",
+		Short: "Print a configuration file with every option, its meaning and its default",
+		Args:  cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			_, err := io.WriteString(cmd.OutOrStdout(), config.Sample)
+			return err
+		},
+	}, &cobra.Command{
+		Use:   "check FILE",
+		Short: "Say everything that is wrong with a configuration file",
+		Args:  cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if _, _, err := config.Load(config.Input{File: args[0]}); err != nil {
+				return err
+			}
+			_, err := fmt.Fprintln(cmd.OutOrStdout(), args[0]+": ok")
+			return err
+		},
+	})
+	return cmd
+}
+
+func versionCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "version",
+		Short: "Say which build this is",
+		Args:  cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			_, err := fmt.Fprintln(cmd.OutOrStdout(), buildText())
+			return err
+		},
+	}
+}
+
+// buildText says which build this is, from what the Go tool stamped into it.
+func buildText() string {
+	version, revision := "unknown", ""
+	if info, ok := debug.ReadBuildInfo(); ok {
+		version = info.Main.Version
+		for _, s := range info.Settings {
+			if s.Key == "vcs.revision" {
+				revision = ", revision " + s.Value
+			}
+		}
+	}
+	return fmt.Sprintf("gateway %s%s, %s %s/%s", version, revision, runtime.Version(), runtime.GOOS, runtime.GOARCH)
+}

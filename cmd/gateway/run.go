@@ -1,0 +1,142 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"strings"
+
+	"mqttsn-gateway/config"
+	"mqttsn-gateway/gateway"
+	"mqttsn-gateway/gateway/admin"
+	"mqttsn-gateway/transports"
+	"mqttsn-gateway/transports/udp"
+)
+
+// run builds the parts of the gateway and serves until ctx is done.
+func run(ctx context.Context, c config.Config, origins config.Origins, log *slog.Logger) error {
+	side, err := newBrokerSide(c, log)
+	if err != nil {
+		return err
+	}
+	links, err := listenUDP(c.UDP)
+	if err != nil {
+		return errors.Join(err, side.close())
+	}
+	g, err := newGateway(c, links, side, log)
+	if err != nil {
+		return errors.Join(err, closeLinks(links), side.close())
+	}
+	server, adminAddr, err := newAdmin(c, origins, g, log, side.metrics, linkMetrics(links))
+	if err != nil {
+		return errors.Join(err, closeLinks(links), side.close())
+	}
+	log.Info(announcement(links, side, adminAddr))
+	return serve(ctx, g, server, log)
+}
+
+// serve runs the gateway, and the admin server for as long as that takes, so that it can
+// tell that a shutdown is under way.
+func serve(ctx context.Context, g *gateway.Gateway, server *admin.Server, log *slog.Logger) error {
+	adminCtx, stop := context.WithCancel(context.WithoutCancel(ctx))
+	defer stop()
+	ended := make(chan error, 1)
+	if server != nil {
+		go func() { ended <- server.Serve(adminCtx) }()
+	} else {
+		ended <- nil
+	}
+	context.AfterFunc(ctx, func() { log.Info("shutting down") })
+	err := g.Run(ctx)
+	stop()
+	if adminErr := <-ended; adminErr != nil {
+		log.Error(adminErr.Error())
+	}
+	if err == nil {
+		log.Info("stopped")
+	}
+	return err
+}
+
+func newGateway(c config.Config, links []*udp.Link, side *brokerSide, log *slog.Logger) (*gateway.Gateway, error) {
+	options, err := c.GatewayOptions()
+	if err != nil {
+		return nil, err
+	}
+	all := make([]transports.Link, len(links))
+	for i, l := range links {
+		all[i] = l
+	}
+	return gateway.New(options, all, side.broker, log)
+}
+
+func listenUDP(options []udp.Options) ([]*udp.Link, error) {
+	var links []*udp.Link
+	for i, o := range options {
+		l, err := udp.Listen(o)
+		if err != nil {
+			return nil, errors.Join(fmt.Errorf("udp.%d: %w", i, err), closeLinks(links))
+		}
+		links = append(links, l)
+	}
+	return links, nil
+}
+
+func closeLinks(links []*udp.Link) error {
+	var err error
+	for _, l := range links {
+		err = errors.Join(err, l.Close())
+	}
+	return err
+}
+
+// newAdmin makes the admin server and returns its address; nil and "" if there is none.
+// That somebody else has the default address stops nothing, since nobody asked for it.
+func newAdmin(c config.Config, origins config.Origins, g *gateway.Gateway, log *slog.Logger, sources ...admin.Source) (*admin.Server, string, error) {
+	if c.Admin.Listen == "" {
+		return nil, "", nil
+	}
+	listener, err := net.Listen("tcp", c.Admin.Listen)
+	if err != nil {
+		err = fmt.Errorf("admin.listen: cannot listen at TCP %q: %w (choose another address with --admin ADDR, or none with --admin \"\")", c.Admin.Listen, cause(err))
+		if _, asked := origins["admin.listen"]; asked {
+			return nil, "", err
+		}
+		log.Warn("no health checks and metrics: " + err.Error())
+		return nil, "", nil
+	}
+	server, err := admin.New(listener, g, log, sources...)
+	if err != nil {
+		return nil, "", errors.Join(err, listener.Close())
+	}
+	return server, listener.Addr().String(), nil
+}
+
+// cause is the innermost error: package net would repeat the address.
+func cause(err error) error {
+	for inner := errors.Unwrap(err); inner != nil; inner = errors.Unwrap(err) {
+		err = inner
+	}
+	return err
+}
+
+// announcement is the line that says what listens, and how to open it or what that means.
+func announcement(links []*udp.Link, side *brokerSide, adminAddr string) string {
+	var parts []string
+	local := side.local
+	for _, l := range links {
+		parts = append(parts, "mqtt-sn "+l.Name())
+		local = local && l.Addr().Addr().IsLoopback()
+	}
+	parts = append(parts, side.text)
+	if adminAddr != "" {
+		parts = append(parts, "admin http://"+adminAddr)
+	}
+	text := "listening: " + strings.Join(parts, ", ")
+	if local {
+		return text + "; only this host can connect, to open it to the network: gateway " + side.openFlags
+	}
+	return text + "; the network can connect, and plain UDP and TCP have no encryption"
+}

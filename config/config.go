@@ -1,0 +1,61 @@
+// Package config makes one configuration of the options of all packages. Each package
+// declares its own [Options] with comment, default and check; here they are put together
+// and read, in this order of precedence: defaults, the file, environment variables
+// (MQTTSN_SECTION_KEY), flags, --set.
+//
+// It is strict: what is not known, given twice, of the wrong kind or out of range stops
+// the start, and an [Error] lists all of it with file and line.
+//
+// To add an option, add a field to the Options of the package that obeys it: a
+// mapstructure tag, a comment, a default, a check. To add a section, add a field to
+// [Config] and to [Default]. Then run go generate ./config, which writes the sample file
+// and the reference.
+package config
+
+import (
+	"mqttsn-gateway/broker/upstream"
+	"mqttsn-gateway/gateway"
+	"mqttsn-gateway/gateway/admin"
+	"mqttsn-gateway/gateway/session"
+	"mqttsn-gateway/transports/udp"
+)
+
+//go:generate go test . -run TestGenerated -update
+
+// Config is the whole configuration.
+type Config struct {
+	// Gateway is what concerns all clients.
+	Gateway gateway.Options `mapstructure:"gateway"`
+
+	// Session is what concerns each client: timers, counters and limits.
+	Session session.Options `mapstructure:"session"`
+
+	// UDP lists the addresses at which the gateway listens for MQTT-SN over UDP. The
+	// flag --udp ADDR replaces the list.
+	UDP []udp.Options `mapstructure:"udp"`
+
+	// Broker is the MQTT broker elsewhere that the gateway connects clients with.
+	Broker upstream.Options `mapstructure:"broker"`
+
+	// PredefinedTopics lists the topic ids that clients and gateway know beforehand.
+	PredefinedTopics []session.PredefinedTopic `mapstructure:"predefined_topics"`
+
+	// Admin is the HTTP server for health checks and metrics.
+	Admin admin.Options `mapstructure:"admin"`
+
+	// Log is what the gateway says about itself, on standard error.
+	Log LogOptions `mapstructure:"log"`
+}
+
+// Default is the configuration of a gateway that is told nothing: it listens on this
+// host only, and the broker is the embedded one.
+func Default() Config {
+	return Config{
+		Gateway: gateway.DefaultOptions(),
+		Session: session.DefaultOptions(),
+		UDP:     []udp.Options{udp.DefaultOptions()},
+		Broker:  upstream.DefaultOptions(),
+		Admin:   admin.DefaultOptions(),
+		Log:     DefaultLogOptions(),
+	}
+}

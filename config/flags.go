@@ -1,0 +1,74 @@
+package config
+
+import (
+	"encoding/json"
+	"strings"
+
+	"github.com/spf13/pflag"
+)
+
+// Flags are the flags of the command line that stand for options.
+type Flags struct {
+	set      *pflag.FlagSet
+	file     string
+	udp      []string
+	broker   string
+	admin    string
+	logLevel string
+	options  []string
+}
+
+// AddFlags declares the flags in set.
+func AddFlags(set *pflag.FlagSet) *Flags {
+	f := &Flags{set: set}
+	set.StringVar(&f.file, "config", "", "read this `FILE`; \"gateway config sample\" prints one")
+	set.StringArrayVar(&f.udp, "udp", nil, "listen for MQTT-SN at this UDP `ADDR`ess, such as :1883 (may be repeated)")
+	set.StringVar(&f.broker, "broker", "", "connect clients with the MQTT broker at `URL`, such as mqtt://localhost:1884")
+	set.StringVar(&f.admin, "admin", "", "serve health checks and metrics at this TCP `ADDR`ess; \"\" for none")
+	set.StringVar(&f.logLevel, "log-level", "", "log from this `LEVEL` on: debug, info, warn or error")
+	set.StringArrayVar(&f.options, "set", nil, "set any option of the file: `KEY=VALUE` (may be repeated)")
+	return f
+}
+
+// Input is what the configuration is to be read from: the flags, once they are parsed,
+// and the environment.
+func (f *Flags) Input(environ []string) Input {
+	in := Input{File: f.file, Environ: environ}
+	if !f.set.Changed("config") {
+		for _, e := range environ {
+			if name, value, _ := strings.Cut(e, "="); name == EnvFile {
+				in.File = value
+			}
+		}
+	}
+	if len(f.udp) > 0 {
+		listeners := make([]map[string]string, len(f.udp))
+		for i, addr := range f.udp {
+			listeners[i] = map[string]string{"listen": addr}
+		}
+		in.Flags = append(in.Flags, Setting{"udp", asYAML(listeners), "--udp"})
+	}
+	for _, s := range []struct{ flag, key, value string }{
+		{"broker", "broker.url", f.broker},
+		{"admin", "admin.listen", f.admin},
+		{"log-level", "log.level", f.logLevel},
+	} {
+		if f.set.Changed(s.flag) {
+			in.Flags = append(in.Flags, Setting{s.key, s.value, "--" + s.flag})
+		}
+	}
+	for _, o := range f.options {
+		key, value, _ := strings.Cut(o, "=")
+		in.Flags = append(in.Flags, Setting{key, value, "--set"})
+	}
+	return in
+}
+
+// asYAML writes texts and lists of them; JSON is YAML.
+func asYAML(v any) string {
+	text, err := json.Marshal(v)
+	if err != nil {
+		panic(err) // not for the types given here
+	}
+	return string(text)
+}
