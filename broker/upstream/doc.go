@@ -1,0 +1,67 @@
+// Package upstream completes the bridge with an MQTT 5 broker elsewhere, in transparent
+// mode: every client has a TCP connection of its own, over which it appears to the broker
+// under its own client id.
+//
+// # From a request to the broker and back
+//
+//  1. [conn.Do] passes a request to the client's session, which appends the packet to its
+//     write buffer or, if the broker's receive maximum is used up, to its queue.
+//  2. [Broker.Flush] starts a goroutine for each session with something to write; it
+//     writes everything in one piece and ends. A batch is one write per client.
+//  3. The reader, the one goroutine that an idle client has, decodes what the broker
+//     sends and tells the session: [session.take]. Events go to the gateway's Receiver
+//     under the session's lock; when nothing more has been received the reader calls
+//     wake, and then Flush for what that led to.
+//  4. [Broker.ticks] does all that time demands: keep alive, retries, deadlines.
+//     [dialer] decides who may connect when, [gate] whether it makes sense to try.
+//
+// Locks are taken in this order: session, then one of dialer, gate, Broker.mu and
+// Broker.dirtyMu. Receivers are called with the session's lock held, wake with none.
+//
+// # Promises
+//
+// A session lives from Connect to Disconnect, Abandon or Closed, through any number of
+// TCP connections. When one is lost and the broker still has the session, all exchanges
+// go on under their packet identifiers: PUBLISH with DUP, PUBREL; so QoS 2 is exactly
+// once for as long as this process lives. When the broker has lost the session, the
+// subscriptions are made again before anything else; QoS 1 messages without a PUBACK and
+// QoS 2 messages without a PUBREC are published again; a QoS 2 message with a PUBREC is
+// answered as a success and counted as uncertain, since sending it again could deliver it
+// twice. A QoS 2 message is answered after PUBCOMP: before it has the PUBREL a broker may
+// still drop it together with the session.
+//
+// Acknowledgements to the broker follow the gateway's, in the order of arrival. A message
+// that comes again because a connection was lost before the gateway has acknowledged it
+// is not passed on again. One whose PUBACK was lost with the connection is: its
+// identifier may already belong to another message with the same content, and QoS 1 may
+// duplicate but not lose. QoS 0 messages are not kept for a connection that is not there.
+//
+// # Wills
+//
+// No CONNECT carries a will. A client may change its will at any time [SN-6.4], and MQTT
+// ties the will to the CONNECT, so the gateway keeps it and publishes it on Abandon, with
+// its QoS, before the DISCONNECT (the second way of the protocol reference, 3.11). It also means that
+// a broken connection between gateway and broker does not set off the wills of clients
+// that are well. The limit: wills die with this process, and after WillTimeout without a
+// broker.
+//
+// # paho.golang
+//
+// The wire format is that of paho.golang's packets (wire.go). Its Client, with
+// session/state under it, cannot keep the promises above (v0.23.0):
+//
+//   - CONNACK without session present empties the state: the waiters of un-acknowledged
+//     messages are never answered, and whether a PUBREC had come is forgotten
+//     (state.ConAckReceived, clean).
+//   - Requests block: for the receive maximum, with one goroutine each, in no order
+//     (sendQuota), then for the answer, until a time limit after which the message is
+//     still in the state and will be sent (Client.PacketTimeout).
+//   - A PUBREC that is handled while the connection is lost writes to a nil connection
+//     (state.PacketReceived reads State.conn without its lock).
+//   - An Ack after the connection was lost is lost with the tracker's list, and on the
+//     next connection the message is passed on again (acksTracker.reset).
+//   - The remaining length is believed: up to 256 MiB are allocated before a single octet
+//     has come, and a length that never ends is read for ever (packets.ReadPacket).
+//   - It costs 3 goroutines and about 17 KiB per idle connection, a fourth one that wakes
+//     up 20 times a second with manual acknowledgement, and one system call per packet.
+package upstream

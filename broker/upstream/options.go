@@ -1,0 +1,241 @@
+package upstream
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"math"
+	"net"
+	"net/url"
+	"os"
+	"runtime"
+	"strconv"
+	"time"
+)
+
+// Options are the settings of the way to a broker elsewhere.
+type Options struct {
+	// URL of the broker, mqtt://HOST or mqtt://HOST:PORT; the port is 1883 if none is
+	// given. The broker has to speak MQTT 5. No default.
+	URL string `mapstructure:"url"`
+	// Username that every connection presents to the broker. Default none.
+	Username string `mapstructure:"username"`
+	// PasswordFile is a file with the password that goes with Username; one line break
+	// at its end is ignored. Only its owner and group may have access to it, and only
+	// the owner may write it. It is read once, at start. Default none.
+	PasswordFile string `mapstructure:"password_file"`
+	// ClientIDPrefix is put before every ClientID to make the client id at the broker.
+	// Two gateways at one broker that serve different devices with equal ClientIDs need
+	// different prefixes; gateways between which devices roam need the same. Default
+	// none. At most 128 octets.
+	ClientIDPrefix string `mapstructure:"client_id_prefix"`
+	// SessionExpiry is how long the broker keeps the session of a client that
+	// connected with CleanSession=0 after its connection has ended; in whole seconds, 1s to 49710
+	// days. It has to outlast a device's absence and an outage. Longer costs the broker
+	// storage. Default 168h (7 days).
+	SessionExpiry time.Duration `mapstructure:"session_expiry"`
+	// CleanSessionExpiry is the same for clients that connected with CleanSession=1. It
+	// counts only when the connection broke; a client that leaves takes its session with
+	// it. It has to outlast an outage of the network between gateway and broker, after
+	// which the client shall find its subscriptions and messages. Default 1h.
+	CleanSessionExpiry time.Duration `mapstructure:"clean_session_expiry"`
+	// ReceiveMaximum is how many QoS 1 and 2 messages per client the broker may send
+	// before the device has acknowledged the first, 1 to 1000. The rest waits at the
+	// broker. Each costs the gateway the message's size. Default 16.
+	ReceiveMaximum int `mapstructure:"receive_maximum"`
+	// MaxPacketSize is the largest packet taken from the broker, in octets, 1024 to
+	// 16777216. The broker is told, and drops larger messages for our clients. The default
+	// of 262144 holds every message that MQTT-SN can carry.
+	MaxPacketSize int `mapstructure:"max_packet_size"`
+	// KeepAlive is how long a connection to the broker may be silent before the gateway
+	// sends a PINGREQ, in whole seconds, 1s to 18h. It has nothing to do with the
+	// device's own keep alive. The broker may order a shorter one. Shorter finds a dead
+	// path sooner and costs a packet each way per client. Default 60s.
+	KeepAlive time.Duration `mapstructure:"keep_alive"`
+	// ConnectTimeout is how long a client waits at most to be connected to the broker
+	// before its CONNECT is refused with "congestion", 1s to 5m. A client retransmits
+	// its CONNECT after T_retry (10 to 15 s), so about that is right. Default 10s.
+	ConnectTimeout time.Duration `mapstructure:"connect_timeout"`
+	// DialConcurrency is how many connections are being made at the same time, 1 to
+	// 1000. More than a broker's backlog (100 in Mosquitto) makes connecting slower, not
+	// faster. Default 64.
+	DialConcurrency int `mapstructure:"dial_concurrency"`
+	// ReconnectRate is how many lost connections per second are made again, 1 to 10000.
+	// Clients that connect anew go first and are not counted. Default 200.
+	ReconnectRate int `mapstructure:"reconnect_rate"`
+	// ReconnectMin and ReconnectMax bound the time between two attempts to make one
+	// client's connection again: a random time up to ReconnectMin, twice that after each
+	// failure, never above ReconnectMax. 100ms to 1h. Default 1s and 60s.
+	ReconnectMin time.Duration `mapstructure:"reconnect_min"`
+	ReconnectMax time.Duration `mapstructure:"reconnect_max"`
+	// OutageGrace is how long a connected client outlives its connection to the broker
+	// before it is disconnected; 0 means for ever, until its own keep alive ends. What it
+	// publishes meanwhile waits, up to MaxPending. Default 0.
+	OutageGrace time.Duration `mapstructure:"outage_grace"`
+	// MaxPending is how many requests per client (publish, subscribe, unsubscribe) wait
+	// for the broker, 1 to 10000; more are refused with "congestion". Each costs the
+	// gateway the message's size. Default 64.
+	MaxPending int `mapstructure:"max_pending"`
+	// WriteBuffer is how many octets per client wait to be written to the broker or to
+	// be acknowledged by it, 4096 to 16777216; what does not fit is refused with
+	// "congestion". Idle clients have no buffer. Default 262144.
+	WriteBuffer int `mapstructure:"write_buffer"`
+	// WillTimeout is how long the gateway tries to publish the will of a lost client
+	// while the broker is away, 1s to 24h. Default 60s.
+	WillTimeout time.Duration `mapstructure:"will_timeout"`
+	// HealthInterval is how often the gateway asks the broker for a sign of life, over a
+	// connection of its own, in whole seconds, 1s to 10m. An outage is noticed after at
+	// most three times as long. Default 5s.
+	HealthInterval time.Duration `mapstructure:"health_interval"`
+}
+
+// DefaultOptions returns the defaults that the fields of Options name.
+func DefaultOptions() Options {
+	return Options{
+		SessionExpiry:      7 * 24 * time.Hour,
+		CleanSessionExpiry: time.Hour,
+		ReceiveMaximum:     16,
+		MaxPacketSize:      256 << 10,
+		KeepAlive:          time.Minute,
+		ConnectTimeout:     10 * time.Second,
+		DialConcurrency:    64,
+		ReconnectRate:      200,
+		ReconnectMin:       time.Second,
+		ReconnectMax:       time.Minute,
+		MaxPending:         64,
+		WriteBuffer:        256 << 10,
+		WillTimeout:        time.Minute,
+		HealthInterval:     5 * time.Second,
+	}
+}
+
+// Validate reports the first setting that cannot work: its key, its value and what is
+// allowed. The password file is not opened, and nothing is dialled.
+func (o Options) Validate() error {
+	if _, err := o.address(); err != nil {
+		return err
+	}
+	if len(o.ClientIDPrefix) > 128 {
+		return fmt.Errorf("client_id_prefix: %d octets are not allowed: at most 128", len(o.ClientIDPrefix))
+	}
+	if o.PasswordFile != "" && o.Username == "" {
+		return fmt.Errorf("password_file: %q is of no use without username", o.PasswordFile)
+	}
+	for _, n := range []struct {
+		key             string
+		value, min, max int
+	}{
+		{"receive_maximum", o.ReceiveMaximum, 1, 1000},
+		{"max_packet_size", o.MaxPacketSize, 1 << 10, 16 << 20},
+		{"dial_concurrency", o.DialConcurrency, 1, 1000},
+		{"reconnect_rate", o.ReconnectRate, 1, 10000},
+		{"max_pending", o.MaxPending, 1, 10000},
+		{"write_buffer", o.WriteBuffer, 4 << 10, 16 << 20},
+	} {
+		if n.value < n.min || n.value > n.max {
+			return fmt.Errorf("%s: %d is not allowed: %d to %d", n.key, n.value, n.min, n.max)
+		}
+	}
+	const day = 24 * time.Hour
+	for _, d := range []struct {
+		key             string
+		value, min, max time.Duration
+		unit            time.Duration
+	}{
+		{"session_expiry", o.SessionExpiry, time.Second, 49710 * day, time.Second},
+		{"clean_session_expiry", o.CleanSessionExpiry, time.Second, 49710 * day, time.Second},
+		{"keep_alive", o.KeepAlive, time.Second, 18 * time.Hour, time.Second},
+		{"connect_timeout", o.ConnectTimeout, time.Second, 5 * time.Minute, 1},
+		{"reconnect_min", o.ReconnectMin, 100 * time.Millisecond, time.Hour, 1},
+		{"reconnect_max", o.ReconnectMax, o.ReconnectMin, time.Hour, 1},
+		{"outage_grace", o.OutageGrace, 0, math.MaxInt64, 1},
+		{"will_timeout", o.WillTimeout, time.Second, day, 1},
+		{"health_interval", o.HealthInterval, time.Second, 10 * time.Minute, time.Second},
+	} {
+		if d.value < d.min || d.value > d.max {
+			return fmt.Errorf("%s: %v is not allowed: %v to %v", d.key, d.value, d.min, d.max)
+		}
+		if d.value%d.unit != 0 {
+			return fmt.Errorf("%s: %v is not allowed: MQTT counts it in whole seconds", d.key, d.value)
+		}
+	}
+	return nil
+}
+
+// address is the broker's host and port.
+func (o Options) address() (string, error) {
+	bad := func(why string) (string, error) {
+		return "", fmt.Errorf("url: %q is not allowed: %s; write mqtt://HOST or mqtt://HOST:PORT", redact(o.URL), why)
+	}
+	if o.URL == "" {
+		return bad("the broker's address is missing")
+	}
+	u, err := url.Parse(o.URL)
+	if err != nil {
+		return bad("it is no URL")
+	}
+	switch {
+	case u.User != nil:
+		return bad("a user name and password do not belong into it: use username and password_file")
+	case u.Scheme == "mqtts":
+		return bad("TLS to the broker (mqtts) is not supported yet")
+	case u.Scheme != "mqtt":
+		return bad("only the scheme mqtt is supported")
+	case u.Hostname() == "":
+		return bad("the host is missing")
+	case u.Path != "" && u.Path != "/" || u.RawQuery != "" || u.Fragment != "":
+		return bad("nothing may follow the port")
+	}
+	port := u.Port()
+	if port == "" {
+		port = "1883"
+	}
+	if n, err := strconv.Atoi(port); err != nil || n < 1 || n > 65535 {
+		return bad("the port is not 1 to 65535")
+	}
+	return net.JoinHostPort(u.Hostname(), port), nil
+}
+
+// redact hides what may be a password in a URL that is not allowed to have one.
+func redact(raw string) string {
+	if i := bytes.LastIndexByte([]byte(raw), '@'); i >= 0 {
+		return "mqtt://...@" + raw[i+1:]
+	}
+	return raw
+}
+
+// maxPassword is the longest password that MQTT can carry.
+const maxPassword = 65535
+
+// readPassword reads the password, after a look at who else may read it.
+func (o Options) readPassword() ([]byte, error) {
+	if o.PasswordFile == "" {
+		return nil, nil
+	}
+	fail := func(err error) ([]byte, error) { return nil, fmt.Errorf("password_file: %w", err) }
+	f, err := os.Open(o.PasswordFile)
+	if err != nil {
+		return fail(err)
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return fail(err)
+	}
+	const others = 0o027 // reading, writing and executing by others, writing by the group
+	if mode := info.Mode().Perm(); mode&others != 0 && runtime.GOOS != "windows" {
+		return fail(fmt.Errorf("%s has mode %#o: others may read or change it; chmod 600 it", o.PasswordFile, mode))
+	}
+	if info.Size() > maxPassword+2 {
+		return fail(fmt.Errorf("%s is longer than %d octets", o.PasswordFile, maxPassword))
+	}
+	password, err := os.ReadFile(o.PasswordFile)
+	if err != nil {
+		return fail(err)
+	}
+	password = bytes.TrimSuffix(bytes.TrimSuffix(password, []byte("\n")), []byte("\r"))
+	if len(password) == 0 {
+		return fail(errors.New(o.PasswordFile + " is empty"))
+	}
+	return password, nil
+}

@@ -1,0 +1,113 @@
+package upstream
+
+import (
+	"fmt"
+	"time"
+
+	"mqttsn-gateway/broker"
+)
+
+// take does what a packet from the broker demands. An error ends the line.
+func (s *session) take(l *line, in *incoming) error {
+	l.pinged = time.Time{} // it is alive
+	switch in.kind {
+	case kindPublish:
+		return s.deliver(l, in)
+	case kindPuback:
+		s.puback(in)
+	case kindPubrec:
+		s.pubrec(l, in)
+	case kindPubrel:
+		s.pubrel(l, in)
+	case kindPubcomp:
+		s.pubcomp(in)
+	case kindSuback:
+		s.suback(in)
+	case kindUnsuback:
+		s.unsuback(in)
+	case kindPingresp:
+	case kindDisconnect:
+		return &disconnected{code: in.code, reason: in.reason}
+	default:
+		return malformed(fmt.Sprintf("type %d after CONNACK", in.kind))
+	}
+	return nil
+}
+
+// deliver takes a message from the broker.
+func (s *session) deliver(l *line, in *incoming) error {
+	d, counts := s.deliveries, &s.broker.counts
+	if d == nil {
+		return nil // leaving: the broker keeps it, if it is to be kept
+	}
+	if in.qos == 0 {
+		if in.code.Failed() {
+			counts.malformed.Add(1)
+			return nil
+		}
+		counts.delivered.Add(1)
+		s.tell(broker.Event{Kind: broker.Delivered, Retain: in.retain, Message: in.message})
+		return nil
+	}
+	if d.held() >= 2*s.broker.options.ReceiveMaximum { // twice: a PUBREL may be on its way
+		return malformed("more messages than receive_maximum allows")
+	}
+	token, fresh := d.arrive(in.id, in.qos, in.dup)
+	switch {
+	case !fresh:
+		counts.repeated.Add(1)
+	case in.code.Failed():
+		counts.malformed.Add(1)
+		d.ack(token, in.code)
+	default:
+		counts.delivered.Add(1)
+		s.tell(broker.Event{Kind: broker.Delivered, Token: token, QoS: in.qos, Retain: in.retain, Message: in.message})
+	}
+	s.acknowledge(l)
+	return nil
+}
+
+// acknowledge sends the acknowledgements whose turn has come.
+func (s *session) acknowledge(l *line) {
+	for {
+		e, ok := s.deliveries.next()
+		if !ok {
+			return
+		}
+		if e.qos == 1 {
+			l.took(appendPuback(l.room(), e.id, e.code))
+		} else {
+			l.took(appendPubrec(l.room(), e.id, e.code))
+		}
+		s.soil()
+	}
+}
+
+func (s *session) pubrel(l *line, in *incoming) {
+	if s.deliveries == nil {
+		return
+	}
+	code := broker.CodeSuccess
+	if !s.deliveries.release(in.id) {
+		code = 0x92 // packet identifier not found: no error during recovery [MQTT 5, 3.7.2.1]
+	}
+	l.took(appendPubcomp(l.room(), in.id, code))
+	s.soil()
+}
+
+// tell passes an event to the gateway, which works it off after the next wake, or after
+// the Do that it happens in.
+func (s *session) tell(ev broker.Event) {
+	if s.to != nil {
+		s.to.Receive(ev)
+		s.told = true
+	}
+}
+
+// soil puts the session on the list of those that Flush makes write.
+func (s *session) soil() {
+	if !s.soiled {
+		s.soiled = true
+		s.broker.soil(s)
+	}
+}

@@ -1,0 +1,263 @@
+package upstream
+
+import (
+	"context"
+	"encoding/hex"
+	"log/slog"
+	"maps"
+	"math/rand/v2"
+	"slices"
+	"sync"
+	"time"
+
+	"mqttsn-gateway/broker"
+)
+
+const (
+	// tickTime is how often deadlines are looked at: one goroutine does it for all.
+	tickTime = 250 * time.Millisecond
+	// closeTime is what clients that leave at the very end get to say goodbye.
+	closeTime = time.Second
+)
+
+// Broker is the way to a broker elsewhere: broker.Broker.
+type Broker struct {
+	options  Options
+	address  string
+	password []byte
+	log      *slog.Logger
+	notices  notices
+	dialer   dialer
+	gate     gate
+	counts   counts
+	wake     func() // set by Serve before anything can call it
+
+	dirtyMu sync.Mutex
+	dirty   []*session // have something to write
+	spare   []*session
+
+	mu       sync.Mutex
+	closed   bool
+	sessions map[*session]struct{}
+	leaving  map[string]*session // by client id
+	idle     chan struct{}       // closed once closed and nobody is leaving
+}
+
+// New makes a Broker, which Serve sets to work. The options are validated and the
+// password file is read; nothing is dialled.
+func New(o Options, log *slog.Logger) (*Broker, error) {
+	if err := o.Validate(); err != nil {
+		return nil, err
+	}
+	address, err := o.address()
+	if err != nil {
+		return nil, err
+	}
+	password, err := o.readPassword()
+	if err != nil {
+		return nil, err
+	}
+	b := &Broker{
+		options:  o,
+		address:  address,
+		password: password,
+		log:      log.With("broker", address),
+		sessions: make(map[*session]struct{}),
+		leaving:  make(map[string]*session),
+		idle:     make(chan struct{}),
+	}
+	b.gate.init(b)
+	b.dialer.init(b)
+	return b, nil
+}
+
+// Open makes a Conn: broker.Broker.
+func (b *Broker) Open(clientID string, to broker.Receiver) broker.Conn {
+	return &conn{broker: b, id: clientID, to: to}
+}
+
+// Up reports whether the broker could be reached when it was last tried: see gate.
+func (b *Broker) Up() bool { return b.gate.open() }
+
+// Serve keeps the connections until ctx is done, which takes it at most 2 seconds to
+// follow. It returns nil: a broker that cannot be reached is waited for. It may be called
+// once.
+func (b *Broker) Serve(ctx context.Context, wake func()) error {
+	b.wake = wake
+	serving, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	defer cancel()
+	var parts sync.WaitGroup
+	parts.Go(func() { b.probe(serving) })
+	parts.Go(func() { b.ticks(serving) })
+	b.dialer.start(serving)
+	<-ctx.Done()
+	b.close()
+	cancel()
+	b.dialer.wait()
+	parts.Wait()
+	return nil
+}
+
+// close takes no more requests, lets those who leave finish, and ends all sessions.
+func (b *Broker) close() {
+	b.mu.Lock()
+	b.closed = true
+	if len(b.leaving) == 0 {
+		close(b.idle)
+	}
+	b.mu.Unlock()
+	b.Flush()
+	enough := time.NewTimer(closeTime)
+	defer enough.Stop()
+	select {
+	case <-b.idle:
+	case <-enough.C:
+	}
+	b.dialer.stop()
+	for _, s := range b.all(nil) {
+		s.mu.Lock()
+		s.to = nil
+		s.end()
+		s.mu.Unlock()
+	}
+}
+
+// Flush sends what requests have gathered: broker.Broker. Every session with something
+// to write gets a goroutine for as long as it writes.
+func (b *Broker) Flush() {
+	b.dirtyMu.Lock()
+	dirty := b.dirty
+	b.dirty, b.spare = b.spare, nil
+	b.dirtyMu.Unlock()
+	if len(dirty) == 0 {
+		return
+	}
+	for _, s := range dirty {
+		s.mu.Lock()
+		s.soiled = false
+		if l := s.line; l != nil && !l.writer && l.out != nil {
+			l.writer = true
+			b.dialer.parts.Go(func() { s.write(l) }) // the line's reader is a part that is not done
+		}
+		s.mu.Unlock()
+	}
+	clear(dirty)
+	b.dirtyMu.Lock()
+	if b.spare == nil {
+		b.spare = dirty[:0]
+	}
+	b.dirtyMu.Unlock()
+}
+
+func (b *Broker) soil(s *session) {
+	b.dirtyMu.Lock()
+	b.dirty = append(b.dirty, s)
+	b.dirtyMu.Unlock()
+}
+
+// settle ends a visit of one of our own goroutines: the gateway works off what it was
+// told, and what that led to is sent. No lock is held.
+func (b *Broker) settle(told bool) {
+	if told {
+		b.wake()
+	}
+	b.Flush()
+}
+
+// ticks does what time demands, for all sessions. At a few nanoseconds per session and
+// tick that is cheaper than a timer each.
+func (b *Broker) ticks(ctx context.Context) {
+	ticker := time.NewTicker(tickTime)
+	defer ticker.Stop()
+	var all []*session
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case now := <-ticker.C:
+			told := false
+			all = b.all(all[:0])
+			for _, s := range all {
+				told = s.tick(now) || told
+			}
+			clear(all)
+			b.dialer.tick()
+			b.gate.tick(now)
+			b.settle(told)
+		}
+	}
+}
+
+func (b *Broker) all(into []*session) []*session {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for s := range b.sessions {
+		into = append(into, s)
+	}
+	return into
+}
+
+// admit sets a new session to work; false when no more are taken.
+func (b *Broker) admit(s *session) bool {
+	b.mu.Lock()
+	if b.closed {
+		b.mu.Unlock()
+		return false
+	}
+	b.sessions[s] = struct{}{}
+	before := b.leaving[s.id]
+	b.mu.Unlock()
+	switch {
+	case b.gate.useless():
+		s.useless()
+	case before == nil || !before.precede(s):
+		b.dialer.add(s, true)
+	}
+	return true
+}
+
+// depart notes that a session is leaving.
+func (b *Broker) depart(s *session) {
+	b.mu.Lock()
+	b.leaving[s.id] = s
+	b.mu.Unlock()
+}
+
+// remove forgets a session that is over.
+func (b *Broker) remove(s *session) {
+	b.dialer.remove(s)
+	b.mu.Lock()
+	delete(b.sessions, s)
+	if b.leaving[s.id] == s {
+		delete(b.leaving, s.id)
+		if b.closed && len(b.leaving) == 0 {
+			close(b.idle)
+		}
+	}
+	b.mu.Unlock()
+}
+
+// hello is what is the same in every CONNECT.
+func (b *Broker) hello(clientID string) hello {
+	return hello{
+		clientID:       clientID,
+		username:       b.options.Username,
+		password:       b.password,
+		receiveMaximum: b.options.ReceiveMaximum,
+		maxPacket:      b.options.MaxPacketSize,
+	}
+}
+
+// firstID is where a session starts to count packet identifiers: not where the last one
+// with that client id did.
+func (b *Broker) firstID() uint16 { return uint16(rand.Uint32()) }
+
+func randomSuffix() string {
+	var b [4]byte
+	for i := range b {
+		b[i] = byte(rand.Uint32())
+	}
+	return hex.EncodeToString(b[:])
+}
+
+func sortedKeys[V any](m map[string]V) []string { return slices.Sorted(maps.Keys(m)) }
