@@ -71,7 +71,7 @@ func envName(name string) string {
 // find returns the type of the option with that name, any list index being as good as
 // another.
 func find(all []key, name string) (reflect.Type, bool) {
-	pattern, _ := splitIndex(name)
+	pattern := patternOf(name)
 	for _, k := range all {
 		if k.name == pattern && k.typ.Kind() != reflect.Struct {
 			return k.typ, true
@@ -80,16 +80,15 @@ func find(all []key, name string) (reflect.Type, bool) {
 	return nil, false
 }
 
-// splitIndex returns the pattern of a name, and the indexes that it had.
-func splitIndex(name string) (pattern string, indexes []int) {
+// patternOf returns a name with listIndex for each number.
+func patternOf(name string) string {
 	parts := strings.Split(name, ".")
 	for i, p := range parts {
-		if n, err := strconv.Atoi(p); err == nil && n >= 0 {
+		if _, err := strconv.Atoi(p); err == nil {
 			parts[i] = listIndex
-			indexes = append(indexes, n)
 		}
 	}
-	return strings.Join(parts, "."), indexes
+	return strings.Join(parts, ".")
 }
 
 // allowed describes the values of a type, for messages.

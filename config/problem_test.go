@@ -61,15 +61,15 @@ func TestAllProblemsAtOnce(t *testing.T) {
 	_, _, err := Load(Input{
 		File:    path,
 		Environ: []string{"MQTTSN_SESION_T_RETRY=5s", "MQTTSN_LOG_LEVEL=loud"},
-		Flags:   []Setting{{"admn.listen", ":1", "--set admn.listen"}, {"gateway.shards", "1000", "--set gateway.shards"}, {"udp.7.mtu", "100", "--set udp.7.mtu"}},
+		Flags:   []Setting{{"admn.listen", ":1", "--set"}, {"gateway.shards", "1000", "--set"}, {"udp.7.mtu", "100", "--set"}},
 	})
 	want := []string{
 		"FILE:5: session.max_sleep: 5 has no unit; write 5s for seconds, 5ms for milliseconds",
 		"FILE:6: gatway: there is no such option",
 		"environment variable MQTTSN_SESION_T_RETRY: there is no such option; did you mean MQTTSN_SESSION_T_RETRY?",
-		"--set admn.listen: admn.listen: there is no such option; did you mean admin.listen?",
-		"--set udp.7.mtu: udp.7.mtu: there are 1 elements so far, so the number must be from 0 to 1",
-		"--set gateway.shards: gateway.shards: 1000 is out of range: 0 (one per CPU) to 256",
+		"--set: admn.listen: there is no such option; did you mean admin.listen?",
+		"--set: udp.7.mtu: there are 1 elements so far, so the number must be from 0 to 1",
+		"--set: gateway.shards: 1000 is out of range: 0 (one per CPU) to 256",
 		"FILE:2: session.t_retry: 0s is out of range: 1ms to 1h0m0s",
 		"FILE:3: session.n_retry: -1 is out of range: 0 to 100",
 		"FILE:4: session.max_topics: 0 is out of range: 1 to 65534",

@@ -155,9 +155,8 @@ func (r *reader) mismatch(n *yaml.Node, t reflect.Type, name string) {
 }
 
 func (r *reader) unknown(name, where string) {
-	pattern, _ := splitIndex(name)
 	hint := ""
-	if k := nearest(pattern, r.known); k != "" {
+	if k := nearest(patternOf(name), r.known); k != "" {
 		hint = "; did you mean " + shown(k) + "?"
 	}
 	r.problems.add(name, where, "there is no such option%s", hint)
