@@ -33,7 +33,9 @@ type Message struct {
 }
 
 // Token ties an answer to what it answers. The gateway chooses the tokens of its
-// requests, the broker those of its deliveries; the two spaces are separate.
+// requests, the broker those of its deliveries; the two spaces are separate. The token
+// of a QoS 1 or 2 delivery names one message of its client and is not used for another,
+// unlike an MQTT packet identifier, which may be as soon as it is free.
 type Token uint32
 
 // Op is what a Request asks for.
