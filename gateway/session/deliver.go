@@ -108,6 +108,7 @@ func (s *Session) next(t instant, fx *Effects) {
 func (s *Session) step(t instant, fx *Effects) {
 	h := &s.hand
 	if h.phase == releasing {
+		fx.Retransmissions++
 		fx.pubrel(h.msgID)
 		s.arm(t)
 		return
@@ -136,6 +137,8 @@ func (s *Session) sendRegister(t instant, fx *Effects) {
 	}
 	if h.regMsgID == 0 {
 		h.regMsgID = s.nextMsgID()
+	} else {
+		fx.Retransmissions++
 	}
 	h.phase = registering
 	topic := s.topics.byID(h.topicID)
@@ -151,6 +154,9 @@ func (s *Session) sendPublish(t instant, fx *Effects) {
 	}
 	if h.qos > 0 && h.msgID == 0 {
 		h.msgID = s.nextMsgID()
+	}
+	if h.sent {
+		fx.Retransmissions++
 	}
 	fx.send(mqttsn.Publish{
 		DUP:         h.sent && !s.o.NoDUP, // DUP is per hop: the broker's means nothing here

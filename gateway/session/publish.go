@@ -173,42 +173,40 @@ func (s *Session) exchangeByID(msgID uint16) *exchange {
 	return nil
 }
 
-// newExchange returns room for an exchange, nil if there is none. One that is finished
-// gives way, else the oldest that waits for PUBREL: the client, which may have one
-// exchange at a time [SN-6.6], has left it behind long ago.
+// newExchange returns room for an exchange, nil if there is none. What is over gives
+// way: QoS 1, of which only the last needs to be remembered, and QoS 2 from which no
+// copies can come any more. If there is no room without, so does the oldest finished
+// QoS 2, and then the oldest that waits for PUBREL: the client, which may have one
+// exchange at a time [SN-6.6], has left it behind.
 func (s *Session) newExchange(t instant) *exchange {
-	s.up = trim(s.up, t.after(-s.o.echoes()))
-	if len(s.up) >= s.o.MaxInflightUp {
-		for _, st := range [...]stage{finished, received} {
-			if i := first(s.up, st); i >= 0 {
-				copy(s.up[i:], s.up[i+1:]) // the new one goes to the end: oldest first
-				return &s.up[len(s.up)-1]
-			}
+	over := t.after(-s.o.echoes())
+	oldest, left := -1, -1
+	for i := range s.up {
+		switch x := &s.up[i]; {
+		case x.stage == finished && (x.qos == mqttsn.QoS1 || x.at < over):
+			return s.reuse(i)
+		case x.stage == finished && oldest < 0:
+			oldest = i
+		case x.stage == received && left < 0:
+			left = i
 		}
-		return nil
 	}
-	s.up = append(s.up, exchange{})
+	switch {
+	case len(s.up) < s.o.MaxInflightUp:
+		s.up = append(s.up, exchange{})
+		return &s.up[len(s.up)-1]
+	case oldest >= 0:
+		return s.reuse(oldest)
+	case left >= 0:
+		return s.reuse(left)
+	}
+	return nil
+}
+
+// reuse gives the place of an exchange to a new one, at the end: the oldest come first.
+func (s *Session) reuse(i int) *exchange {
+	copy(s.up[i:], s.up[i+1:])
 	return &s.up[len(s.up)-1]
-}
-
-// trim removes the exchanges that were finished before an instant.
-func trim(up []exchange, before instant) []exchange {
-	kept := up[:0]
-	for _, x := range up {
-		if x.stage != finished || x.at >= before {
-			kept = append(kept, x)
-		}
-	}
-	return kept
-}
-
-func first(up []exchange, st stage) int {
-	for i := range up {
-		if up[i].stage == st {
-			return i
-		}
-	}
-	return -1
 }
 
 func (s *Session) removeExchange(msgID uint16) {

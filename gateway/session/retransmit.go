@@ -32,17 +32,9 @@ func (s *Session) retry(t instant, fx *Effects) {
 		s.exhausted(t, fx)
 	default:
 		h.tries++
-		s.again(t, fx)
+		s.step(t, fx)
 	}
 	s.next(t, fx)
-}
-
-// again repeats the step of the message in hand.
-func (s *Session) again(t instant, fx *Effects) {
-	if s.hand.phase != pausing {
-		fx.Retransmissions++
-	}
-	s.step(t, fx)
 }
 
 // exhausted decides about a message that the client has not answered NRetry+1 times.
@@ -74,7 +66,7 @@ func (s *Session) paused() bool {
 func (s *Session) resume(t instant, fx *Effects) {
 	if h := &s.hand; h.msg != nil {
 		h.tries, h.regMsgID = 0, 0
-		s.again(t, fx)
+		s.step(t, fx)
 	} else {
 		s.hand = hand{}
 	}
@@ -154,7 +146,9 @@ func (s *Session) packetPubrec(t instant, p *mqttsn.Pubrec, fx *Effects) {
 		fx.pubrel(p.MsgID)
 		return
 	}
-	if h.phase != releasing {
+	if h.phase == releasing {
+		fx.Retransmissions++
+	} else {
 		s.settle(broker.CodeSuccess, fx)
 		h.phase, h.tries, h.regMsgID = releasing, 0, 0
 	}

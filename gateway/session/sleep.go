@@ -20,7 +20,7 @@ func (s *Session) packetPingreq(t instant, fx *Effects) {
 		// The client has heard nothing and asks again: it gets the packet in hand once
 		// more. What it has acknowledged is not repeated.
 		if s.hand.msg != nil {
-			s.again(t, fx)
+			s.step(t, fx)
 		}
 		s.next(t, fx)
 	}

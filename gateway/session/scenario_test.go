@@ -1,0 +1,358 @@
+package session
+
+import (
+	"flag"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"mqttsn-gateway/broker"
+	"mqttsn-gateway/mqttsn"
+)
+
+var rewrite = flag.Bool("rewrite", false, "write what happened into the scenario files; commit it only if you understand the difference")
+
+// A scenario file holds comments and scenarios. A scenario begins with "=== name" and
+// has lines "time who what", each followed by what came of it, indented:
+//
+//	-> a packet to the client
+//	=> a request to the broker
+//	-- a state change with the next deadline, drops, retransmissions, "gone"
+//
+// Who and what can be:
+//
+//	device PACKET       the client sends a packet; its ClientID is "dev"
+//	moved PACKET        the same, from another peer
+//	broker ok #TOKEN    the broker grants a request; qos=, present
+//	broker fail #TOKEN  it refuses one; code=
+//	broker message      it delivers one: #TOKEN topic "payload"; qos=, retain
+//	broker closed       the connection has ended; code=
+//	run                 time passes, Expire is called whenever the deadline has come
+//	queued, deadline    print Queued, Deadline
+//	mtu N               SetMTU
+//
+// Before the first of them: "option key=value", "predefined ID topic client", "manual" (else
+// the broker grants every request at once).
+func TestScenarios(t *testing.T) {
+	files, err := filepath.Glob("testdata/*.txt")
+	if err != nil || len(files) == 0 {
+		t.Fatal("no scenario files", err)
+	}
+	for _, file := range files {
+		t.Run(strings.TrimSuffix(filepath.Base(file), ".txt"), func(t *testing.T) {
+			text, err := os.ReadFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			got := replay(t, string(text))
+			if got == string(text) {
+				return
+			}
+			if *rewrite {
+				if err := os.WriteFile(file, []byte(got), 0o644); err != nil {
+					t.Fatal(err)
+				}
+				return
+			}
+			t.Error(difference(string(text), got))
+		})
+	}
+}
+
+// difference shows where two texts part.
+func difference(want, got string) string {
+	w, g := strings.Split(want, "\n"), strings.Split(got, "\n")
+	scenario := ""
+	for i := range min(len(w), len(g)) {
+		if strings.HasPrefix(w[i], "===") {
+			scenario = w[i]
+		}
+		if w[i] != g[i] {
+			near := strings.Join(g[max(0, i-4):i], "\n")
+			return fmt.Sprintf("%s, line %d:\n%s\nwant %s\ngot  %s", scenario, i+1, near, w[i], g[i])
+		}
+	}
+	return fmt.Sprintf("%d lines, want %d", len(g), len(w))
+}
+
+// replay plays a scenario file and returns it with what happened.
+func replay(t *testing.T, text string) string {
+	var out strings.Builder
+	var sc *scenario
+	name := ""
+	for n, line := range strings.Split(strings.TrimRight(text, "\n"), "\n") {
+		switch {
+		case strings.HasPrefix(line, "#") || strings.TrimSpace(line) == "":
+			out.WriteString(line + "\n")
+		case strings.HasPrefix(line, "==="):
+			name, sc = line, newScenario(&out)
+			out.WriteString(line + "\n")
+		case strings.HasPrefix(line, " "): // what happened before
+		case sc == nil:
+			t.Fatalf("line %d: no scenario: %s", n+1, line)
+		default:
+			out.WriteString(line + "\n")
+			if err := sc.line(line); err != nil {
+				t.Fatalf("%s, line %d: %s: %v", name, n+1, line, err)
+			}
+		}
+	}
+	return out.String()
+}
+
+// scenario is one session and those around it.
+type scenario struct {
+	out        *strings.Builder
+	options    Options
+	predefined []PredefinedTopic
+	manual     bool
+	s          *Session
+	fx         Effects
+	start, now time.Time
+	state      State
+	durable    bool // the broker has a session
+}
+
+func newScenario(out *strings.Builder) *scenario {
+	start := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+	return &scenario{out: out, options: DefaultOptions(), start: start, now: start}
+}
+
+func (sc *scenario) session() *Session {
+	if sc.s == nil {
+		sc.s = New("dev", &sc.options, 0)
+	}
+	return sc.s
+}
+
+func (sc *scenario) line(line string) error {
+	parts, err := split(line)
+	if err != nil {
+		return err
+	}
+	switch parts[0] {
+	case "manual":
+		sc.manual = true
+		return nil
+	case "option":
+		return setOption(&sc.options, parts[1])
+	case "predefined":
+		w := newWords(append(parts[1:], ""))
+		var id uint16
+		if _, err := fmt.Sscan(w.text(), &id); err != nil {
+			return err
+		}
+		sc.predefined = append(sc.predefined, PredefinedTopic{ID: id, Topic: w.text(), Client: w.text()})
+		sc.options.Predefined, err = NewPredefined(sc.predefined)
+		return err
+	}
+	at, err := time.ParseDuration(parts[0])
+	if err != nil {
+		return err
+	}
+	to := sc.start.Add(at)
+	if to.Before(sc.now) {
+		return fmt.Errorf("time runs backwards")
+	}
+	if parts[1] == "run" {
+		sc.run(to)
+		return nil
+	}
+	if d := sc.session().Deadline(); !d.IsZero() && d.Before(to) {
+		return fmt.Errorf("deadline %v has passed: add a run", d.Sub(sc.start))
+	}
+	sc.now = to
+	return sc.step(parts[1], parts[2:])
+}
+
+func (sc *scenario) step(who string, what []string) error {
+	before := sc.out.Len()
+	switch who {
+	case "device", "moved":
+		p, err := parsePacket(what)
+		if err != nil {
+			return err
+		}
+		// What a step keeps of a packet has to be its own.
+		wire := p.Append(nil)
+		decoded, err := mqttsn.Decode(wire)
+		if err != nil {
+			return err
+		}
+		if who == "moved" {
+			sc.session().Moved()
+		}
+		sc.session().Packet(sc.now, decoded, &sc.fx)
+		sc.effects("")
+		clear(wire)
+	case "broker":
+		ev, err := parseEvent(what)
+		if err != nil {
+			return err
+		}
+		sc.session().Broker(sc.now, ev, &sc.fx)
+		sc.effects("")
+	case "queued":
+		n, bytes := sc.session().Queued()
+		sc.print("", "-- %d messages, %d octets", n, bytes)
+	case "deadline":
+		sc.print("", "-- deadline %s", sc.deadline())
+	case "mtu":
+		w := newWords(what)
+		var n int
+		if _, err := fmt.Sscan(w.text(), &n); err != nil {
+			return err
+		}
+		sc.session().SetMTU(n)
+		return nil
+	default:
+		return fmt.Errorf("%s: not understood", who)
+	}
+	if sc.out.Len() == before {
+		sc.print("", "(nothing)")
+	}
+	return nil
+}
+
+// run lets time pass.
+func (sc *scenario) run(to time.Time) {
+	before := sc.out.Len()
+	for steps := 0; steps < 1000; steps++ {
+		d := sc.session().Deadline()
+		if d.IsZero() || d.After(to) {
+			break
+		}
+		sc.now = d
+		sc.s.Expire(d, &sc.fx)
+		at := d.Sub(sc.start).String()
+		seen := sc.out.Len()
+		sc.effects(at)
+		if sc.out.Len() == seen {
+			sc.print(at, "(nothing)")
+		}
+		if d := sc.s.Deadline(); !d.IsZero() && !d.After(sc.now) {
+			sc.print(at, "deadline %v is in the past", d.Sub(sc.start))
+			break
+		}
+	}
+	sc.now = to
+	if sc.out.Len() == before {
+		sc.print("", "(nothing)")
+	}
+}
+
+// effects prints the effects of a step and lets the broker grant what was asked for.
+func (sc *scenario) effects(at string) {
+	for b := range sc.fx.Packets() {
+		p, err := mqttsn.Decode(b)
+		if err != nil {
+			sc.print(at, "-> malformed %x: %v", b, err)
+			continue
+		}
+		sc.print(at, "-> %s", formatPacket(p))
+	}
+	for why, n := range sc.fx.Drops {
+		if n > 0 {
+			sc.print(at, "-- dropped: %s %d", Reason(why), n)
+		}
+	}
+	if sc.fx.Retransmissions > 0 {
+		sc.print(at, "-- sent again %d", sc.fx.Retransmissions)
+	}
+	if sc.fx.Returned > 0 {
+		sc.print(at, "-- returned %d", sc.fx.Returned)
+	}
+	var answers []broker.Event
+	for i := range sc.fx.Requests {
+		r := &sc.fx.Requests[i]
+		sc.print(at, "=> %s", formatRequest(r))
+		answers = append(answers, sc.answer(r)...)
+	}
+	if st := sc.s.State(); st != sc.state {
+		sc.state = st
+		sc.print(at, "-- %s, deadline %s", st, sc.deadline())
+	}
+	if sc.fx.Gone {
+		sc.print(at, "-- gone")
+		sc.s = nil
+		sc.state = Disconnected
+		sc.session()
+	}
+	sc.fx.Reset()
+	for _, ev := range answers {
+		sc.s.Broker(sc.now, ev, &sc.fx)
+		sc.effects(at)
+	}
+}
+
+// answer is what a broker says that grants everything.
+func (sc *scenario) answer(r *broker.Request) []broker.Event {
+	ev := broker.Event{Kind: broker.Answered, Token: r.Token, QoS: r.QoS}
+	switch r.Op {
+	case broker.Connect:
+		ev.SessionPresent = sc.durable && !r.CleanSession
+		sc.durable = !r.CleanSession
+	case broker.Publish:
+		if r.QoS == 0 {
+			return nil
+		}
+	case broker.Subscribe, broker.Unsubscribe:
+	default:
+		return nil
+	}
+	if sc.manual {
+		return nil
+	}
+	return []broker.Event{ev}
+}
+
+func (sc *scenario) deadline() string {
+	d := sc.s.Deadline()
+	if d.IsZero() {
+		return "never"
+	}
+	return d.Sub(sc.start).String()
+}
+
+func (sc *scenario) print(at, format string, args ...any) {
+	if at != "" {
+		at += " "
+	}
+	sc.out.WriteString("      " + at + fmt.Sprintf(format, args...) + "\n")
+}
+
+func parseEvent(parts []string) (ev broker.Event, err error) {
+	w := newWords(parts[1:])
+	ev.Token = w.token()
+	ev.QoS = byte(w.num("qos"))
+	ev.Code = broker.Code(w.num("code"))
+	switch parts[0] {
+	case "ok", "fail":
+		ev.Kind = broker.Answered
+		ev.SessionPresent = w.flag("present")
+		if parts[0] == "fail" && ev.Code == 0 {
+			ev.Code = broker.CodeUnspecified
+		}
+	case "message":
+		ev.Kind = broker.Delivered
+		ev.Retain = w.flag("retain")
+		m := &broker.Message{QoS: ev.QoS, Topic: w.text()}
+		size := w.num("size")
+		m.Payload = []byte(w.text())
+		if size > 0 {
+			m.Payload = []byte(strings.Repeat("x", size))
+		}
+		ev.Message = m
+	case "closed":
+		ev.Kind = broker.Closed
+	default:
+		return ev, fmt.Errorf("%s: not understood", parts[0])
+	}
+	if w.err == nil && (len(w.bare) > 0 || len(w.kv) > 0) {
+		w.err = fmt.Errorf("%v %v not understood", w.bare, w.kv)
+	}
+	return ev, w.err
+}
