@@ -37,8 +37,10 @@ func (p *Auth) decode(r *reader) {
 	}
 	p.Code = r.code(r.side(inAuthClient, inAuthServer))
 	p.Properties.decode(r)
-	if p.Properties.AuthenticationMethod == nil {
-		r.protocolError(PropAuthenticationMethod.String(), "is missing") // [MQTT 5, 3.15.2.2.2]
+	// That the method is missing is an error [MQTT 5, 3.15.2.2.2], except where all of
+	// code and properties could have been left out as well.
+	if p.Properties.AuthenticationMethod == nil && (p.Code != CodeSuccess || !p.Properties.empty()) {
+		r.protocolError(PropAuthenticationMethod.String(), "is missing")
 	}
 }
 

@@ -2,7 +2,9 @@ package mqtt
 
 // Decode reads one packet: the header and body that Frame or a Reader gave. v is the
 // version of the connection; a CONNECT is read in the version that it names itself. The
-// packet's []byte fields alias body. Every error is an *Error.
+// packet's []byte fields alias body. Lists (subscriptions, user properties) take up to ten
+// times the memory of their octets, so the maximum packet size bounds them too. Every
+// error is an *Error.
 func Decode(h Header, body []byte, v Version) (Packet, error) {
 	return decode(newPacket(h.Type), reader{b: body, h: h, version: v})
 }

@@ -25,6 +25,7 @@
 //   - the first packet is a CONNECT, and there is only one [MQTT-3.1.0-1] [MQTT-3.1.0-2];
 //   - receive maximum, topic aliases, maximum QoS and other agreed limits;
 //   - which packet identifiers are in use;
+//   - whether topics, filters and shared subscriptions are allowed to this client;
 //   - whether a payload is the UTF-8 text that its format indicator promises;
 //   - that AUTH packets name the method of the CONNECT [MQTT-4.12.0-5].
 //

@@ -18,7 +18,10 @@ func finish(b []byte, at, more int) []byte {
 		b[at] = byte(n)
 		return b
 	}
-	extra := varintLen(n) - 1
+	extra := 1
+	for limit := 1 << 14; n >= limit && extra < 3; limit <<= 7 {
+		extra++
+	}
 	b = append(b, 0, 0, 0)[:len(b)+extra]
 	copy(b[at+1+extra:], b[at+1:len(b)-extra])
 	for i := at; ; i++ {
@@ -28,20 +31,6 @@ func finish(b []byte, at, more int) []byte {
 			return b
 		}
 		b[i] |= 0x80
-	}
-}
-
-// varintLen is how many octets a variable byte integer takes.
-func varintLen(n int) int {
-	switch {
-	case n < 1<<7:
-		return 1
-	case n < 1<<14:
-		return 2
-	case n < 1<<21:
-		return 3
-	default:
-		return 4
 	}
 }
 
