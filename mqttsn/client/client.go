@@ -66,8 +66,9 @@ type Client struct {
 	exchanges map[uint16]*exchange // by MsgId
 	asking    *exchange            // of the packets without a MsgId
 	free      []*exchange
-	received  map[uint16]struct{} // QoS 2 messages handed out and not yet released
-	holdUntil time.Time           // no PUBLISH before: congestion
+	received  onceTable // QoS 2 messages handed out
+	holdUntil time.Time // no PUBLISH before: congestion
+	asleepAt  time.Time // when the gateway answered the DISCONNECT of Sleep
 
 	keepAlive time.Duration
 	pings     int // PINGREQs of the keep alive without an answer
@@ -99,7 +100,7 @@ func New(conn Conn, o Options) *Client {
 		subscribing: make(chan struct{}, 1),
 		publishing:  make(chan struct{}, o.Inflight),
 		exchanges:   make(map[uint16]*exchange),
-		received:    make(map[uint16]struct{}),
+		received:    newOnceTable(o.Tretry),
 	}
 	if o.OnMessage == nil {
 		c.messages = make(chan Message, o.Buffer)

@@ -56,7 +56,7 @@ func (c *Client) Connect(ctx context.Context, o ConnectOptions) error {
 	c.keepAlive = time.Duration(duration) * time.Second
 	if o.CleanSession {
 		c.topics.clear()
-		clear(c.received)
+		c.received.clear()
 	}
 	c.mu.Unlock()
 	return c.connect(ctx, x, o, duration)

@@ -3,6 +3,7 @@ package client
 import (
 	"bytes"
 	"fmt"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -20,6 +21,7 @@ type gateway struct {
 	conn *pipe
 	c    *Client
 
+	mu         sync.Mutex
 	lost, errs []error // what OnLost and OnError were told
 }
 
@@ -31,8 +33,8 @@ func play(t *testing.T, o Options, test func(t *testing.T, c *Client, g *gateway
 		near, far := newPipe(perfect)
 		g := &gateway{t: t, conn: far}
 		o.ClientID = "cli-1"
-		o.OnLost = func(err error) { g.lost = append(g.lost, err) }
-		o.OnError = func(err error) { g.errs = append(g.errs, err) }
+		o.OnLost = func(err error) { g.note(&g.lost, err) }
+		o.OnError = func(err error) { g.note(&g.errs, err) }
 		g.c = New(near, o)
 		test(t, g.c, g)
 		g.silent()
@@ -137,10 +139,18 @@ func (g *gateway) silent() {
 	}
 }
 
+func (g *gateway) note(list *[]error, err error) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	*list = append(*list, err)
+}
+
 // told checks what OnError and OnLost have been told since the last call.
 func (g *gateway) told(want string) {
 	g.t.Helper()
 	synctest.Wait()
+	g.mu.Lock()
+	defer g.mu.Unlock()
 	got := fmt.Sprint(g.errs, g.lost)
 	g.errs, g.lost = nil, nil
 	if got != want {

@@ -3,13 +3,14 @@ package client
 import (
 	"bytes"
 	"errors"
+	"time"
 
 	"mqttsn-gateway/mqttsn"
 )
 
 // receive does what a packet from the gateway asks for. It runs on the reader.
 func (c *Client) receive(p mqttsn.Packet) {
-	c.stirCollector()
+	c.noteAlive()
 	switch p := p.(type) {
 	case *mqttsn.Publish:
 		c.receivePublish(p)
@@ -17,7 +18,7 @@ func (c *Client) receive(p mqttsn.Packet) {
 		c.receiveRegister(p)
 	case *mqttsn.Pubrel:
 		c.mu.Lock()
-		delete(c.received, p.MsgID)
+		c.received.release(time.Now(), p.MsgID)
 		c.mu.Unlock()
 		respond(c, mqttsn.Pubcomp{MsgID: p.MsgID})
 	case *mqttsn.Pingreq:
@@ -84,11 +85,13 @@ func (c *Client) answerControl(a answer, request mqttsn.Type) {
 	}
 }
 
-// stirCollector tells a wake-up in progress that the gateway is alive. One note is
-// enough, and more would fill the inbox.
-func (c *Client) stirCollector() {
+// noteAlive takes any packet as a sign of life. For the keep alive it makes up for a
+// PINGRESP that is missing; a wake-up in progress it tells once, since more notes would
+// fill the inbox.
+func (c *Client) noteAlive() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	c.pings = min(c.pings, 1)
 	if x := c.asking; x != nil && x.collecting && len(x.inbox) == 0 {
 		x.post(answer{})
 	}
@@ -113,15 +116,21 @@ func (c *Client) receiveDisconnect() {
 	x, state := c.asking, c.state
 	if x != nil && x.request == mqttsn.TypeDisconnect {
 		c.state = x.becomes
+		c.asleepAt = time.Now()
 		c.ping.Stop()
 		x.post(answer{packet: mqttsn.TypeDisconnect})
 		c.mu.Unlock()
 		return
 	}
+	asleepAt := c.asleepAt
 	c.mu.Unlock()
-	// While we connect, it can only be about what was before.
-	if state == Disconnected || x != nil && x.request == mqttsn.TypeConnect {
+	switch {
+	case state == Disconnected:
 		return
+	case x != nil && x.request == mqttsn.TypeConnect:
+		return // can only be about what was before
+	case state != Active && time.Since(asleepAt) < c.o.Tretry:
+		return // a second answer to Sleep; a gateway that means it says it again
 	}
 	c.lose(ErrDisconnected, false)
 }
@@ -186,7 +195,7 @@ func (c *Client) receivePublish(p *mqttsn.Publish) {
 	}
 	if p.QoS == mqttsn.QoS2 {
 		c.mu.Lock()
-		_, duplicate := c.received[p.MsgID]
+		duplicate := c.received.has(time.Now(), p)
 		c.mu.Unlock()
 		if duplicate {
 			respond(c, mqttsn.Pubrec{MsgID: p.MsgID})
@@ -205,7 +214,7 @@ func (c *Client) receivePublish(p *mqttsn.Publish) {
 		respond(c, mqttsn.Puback{TopicID: p.TopicID, MsgID: p.MsgID})
 	case mqttsn.QoS2:
 		c.mu.Lock()
-		c.received[p.MsgID] = struct{}{}
+		c.received.add(p)
 		c.mu.Unlock()
 		respond(c, mqttsn.Pubrec{MsgID: p.MsgID})
 	}

@@ -132,22 +132,28 @@ func TestMessagesRefused(t *testing.T) {
 	})
 }
 
-// A QoS 2 message is handed out once, however often it comes before PUBREL.
+// A QoS 2 message is handed out once, however often it comes: before PUBREL, and after
+// it out of order. Another message with the same MsgId is another message.
 func TestMessageQoS2(t *testing.T) {
 	playConnected(t, Options{}, func(t *testing.T, c *Client, g *gateway) {
 		p := mqttsn.Publish{QoS: 2, TopicIDType: mqttsn.TopicPredefined, TopicID: 1, MsgID: 9}
-		for range 2 {
+		for _, payload := range []string{"1", "2"} {
+			p.Data = []byte(payload)
 			g.send(p)
 			g.expect(mqttsn.Pubrec{MsgID: 9})
-			g.message()
-			g.send(p)
-			g.expect(mqttsn.Pubrec{MsgID: 9})
+			if m := g.message(); string(m.Payload) != payload {
+				t.Errorf("message %+v", m)
+			}
+			g.send(p, mqttsn.Pubrel{MsgID: 9}, mqttsn.Pubrel{MsgID: 9}, p)
+			g.expect(mqttsn.Pubrec{MsgID: 9}, mqttsn.Pubcomp{MsgID: 9}, mqttsn.Pubcomp{MsgID: 9}, mqttsn.Pubrec{MsgID: 9})
 			if len(c.Messages()) != 0 {
 				t.Error("the message is handed out twice")
 			}
-			g.send(mqttsn.Pubrel{MsgID: 9}, mqttsn.Pubrel{MsgID: 9})
-			g.expect(mqttsn.Pubcomp{MsgID: 9}, mqttsn.Pubcomp{MsgID: 9})
 		}
+		g.pass(10 * time.Second)
+		g.send(p)
+		g.expect(mqttsn.Pubrec{MsgID: 9})
+		g.message()
 	})
 }
 
@@ -270,6 +276,20 @@ func TestWakeFails(t *testing.T) {
 			t.Errorf("Wake: %v, state is %v", err, c.State())
 		}
 		g.told("[] [gateway has ended the connection]")
+	})
+}
+
+// A second answer to Sleep that comes late does not end the connection.
+func TestSleepAnsweredTwice(t *testing.T) {
+	playConnected(t, Options{}, func(t *testing.T, c *Client, g *gateway) {
+		done := g.call(func() error { return c.Sleep(t.Context(), time.Minute) })
+		g.receive()
+		g.send(mqttsn.Disconnect{}, mqttsn.Disconnect{})
+		g.ok(done)
+		g.told("[] []")
+		if c.State() != Asleep {
+			t.Errorf("state is %v", c.State())
+		}
 	})
 }
 
