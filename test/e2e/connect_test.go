@@ -14,9 +14,14 @@ func TestConnect(t *testing.T) { run(t, connecting...) }
 
 var connects = table{
 	"C01": both(func(r *rig) { // a clean session is a clean session at the broker
-		r.client(cleanSession)
+		d := r.client(cleanSession)
+		d.disconnect()
+		d.silent(moment) // until the broker knows
 		if dialMQTT(r.T, r.gateway.mqtt, "cli-1", false).sessionPresent {
 			r.Error("the broker kept a session of the clean client")
+		}
+		if r.mosquitto != nil && r.mosquitto.said(" as cli-1 (p5, c1,") != 1 {
+			r.Error("mosquitto saw no clean start")
 		}
 	}),
 	"C02": both(func(r *rig) { // and one that stays, stays there under the same client id
@@ -34,10 +39,8 @@ var connects = table{
 	"C17": both(func(r *rig) { // CONNECT twice: the first CONNACK was lost (A4)
 		watcher := r.watch("#")
 		d := r.device("cli-1")
-		d.tell(d.connectFrame(cleanSession, minute))
-		d.tell(d.connectFrame(cleanSession, minute))
-		d.expect("03 05 00")
-		d.expect("03 05 00")
+		d.ask(d.connectFrame(cleanSession, minute), "03 05 00")
+		d.ask(d.connectFrame(cleanSession, minute), "03 05 00")
 		d.alive()
 		watcher.nothing(moment)
 		if r.mosquitto != nil && r.mosquitto.said(" as cli-1 ") != 1 {
@@ -193,7 +196,7 @@ func (d *device) vanish(watcher *mqttClient, keepAlive int, topic, payload strin
 	d.t.Helper()
 	from, to := lossLimits(time.Duration(keepAlive)*time.Second, calmRetry)
 	m := watcher.expect(topic, payload, qos)
-	if after := m.at.Sub(d.last); after < from || after > to+slack {
+	if after := m.at.Sub(d.sent); after < from || after > to+slack {
 		d.t.Errorf("%s: will after %v of silence, want %v to %v", d.id, after, from, to)
 	}
 }
@@ -202,7 +205,7 @@ func (d *device) vanish(watcher *mqttClient, keepAlive int, topic, payload strin
 func (d *device) vanishWithoutWill(watcher *mqttClient, keepAlive int) {
 	d.t.Helper()
 	_, to := lossLimits(time.Duration(keepAlive)*time.Second, calmRetry)
-	watcher.nothing(time.Until(d.last.Add(to)))
+	watcher.nothing(time.Until(d.sent.Add(to)))
 }
 
 var wills = table{

@@ -18,8 +18,8 @@ type device struct {
 	vars vars
 	// names are the topic names that the gateway has announced or confirmed, by topic id.
 	names map[uint16]string
-	// last is the time of the latest datagram in or out.
-	last time.Time
+	// sent and got are the times of the latest datagram out and in.
+	sent, got time.Time
 	// story is what was said so far, for a failing test. Long ones keep the newest part.
 	start time.Time
 	story []string
@@ -67,7 +67,7 @@ func (d *device) tell(notation string) {
 func (d *device) write(b []byte) {
 	d.t.Helper()
 	d.note("> %s", shown(b))
-	d.last = time.Now()
+	d.sent = time.Now()
 	// A refusal tells of an earlier datagram: the gateway was not there. Once more, then.
 	_, err := d.conn.Write(b)
 	if err != nil {
@@ -97,7 +97,7 @@ func (d *device) read(limit time.Duration) []byte {
 			continue
 		}
 		b := buf[:n:n]
-		d.last = time.Now()
+		d.got = time.Now()
 		d.note("< %s", shown(b))
 		recorded.add(b)
 		if err := judge(b); err != nil {

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -237,4 +238,22 @@ func httpBody(t *testing.T, url string) string {
 		t.Fatalf("%s: %s, %v", url, resp.Status, err)
 	}
 	return string(text)
+}
+
+// metric sums one of the gateway's own metrics over all labels.
+func (g *gateway) metric(t *testing.T, name string) float64 {
+	t.Helper()
+	sum := 0.0
+	for line := range strings.SplitSeq(httpBody(t, "http://"+g.admin+"/metrics"), "\n") {
+		labelled, value, _ := strings.Cut(line, " ")
+		if bare, _, _ := strings.Cut(labelled, "{"); bare != "mqttsn_gateway_"+name {
+			continue
+		}
+		n, err := strconv.ParseFloat(value[strings.LastIndexByte(value, ' ')+1:], 64)
+		if err != nil {
+			t.Fatalf("metrics: %q: %v", line, err)
+		}
+		sum += n
+	}
+	return sum
 }

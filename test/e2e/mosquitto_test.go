@@ -64,6 +64,17 @@ func (m *mosquitto) start(t *testing.T) {
 	})
 }
 
+// restart starts it after a kill, with nothing stored, and waits until the gateway has
+// subscribed again for the client.
+func (m *mosquitto) restart(r *rig, clientID string) {
+	r.Helper()
+	r.publisher = nil
+	m.start(r.T)
+	eventually(r.T, clientID+" has its subscriptions back", func() bool {
+		return strings.Contains(m.log.String(), "Sending SUBACK to "+clientID)
+	})
+}
+
 // freeze stops mosquitto in its tracks: connections stay, nothing is answered.
 func (m *mosquitto) freeze() { m.signal(syscall.SIGSTOP) }
 

@@ -32,6 +32,12 @@ func newRig(t *testing.T, setup string, settings ...setting) *rig {
 	t.Helper()
 	r := &rig{T: t, plan: newPlan(settings...)}
 	upstreamAddr := ""
+	if setup != embedded {
+		// A broker that comes back is found soon.
+		for name, value := range map[string]string{"reconnect_min": "100ms", "reconnect_max": "500ms", "health_interval": "1s"} {
+			r.plan.keys["broker."+name] = value
+		}
+	}
 	switch {
 	case setup == scripted:
 		r.script = startScript(t)
@@ -82,6 +88,21 @@ func (r *rig) publish(topic, payload string, qos byte, retain ...bool) {
 		r.publisher = dialMQTT(r.T, r.gateway.mqtt, "publisher", true)
 	}
 	r.publisher.publish(topic, payload, qos, retain...)
+}
+
+// leave publishes for somebody who does not take messages now, and waits until the
+// gateway has the message in its queue.
+func (r *rig) leave(topic, payload string, qos byte) {
+	r.Helper()
+	before := r.metric("queue_messages")
+	r.publish(topic, payload, qos)
+	eventually(r.T, "the message waits in the gateway", func() bool { return r.metric("queue_messages") > before })
+}
+
+// metric is one of the gateway's.
+func (r *rig) metric(name string) float64 {
+	r.Helper()
+	return r.gateway.metric(r.T, name)
 }
 
 // table has the tests of a group by id and set-up.

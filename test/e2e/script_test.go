@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"context"
 	"net"
 	"sync"
 	"testing"
@@ -13,11 +14,11 @@ import (
 type script struct {
 	addr string
 	// mu guards the answers: the reason codes for CONNECT, SUBSCRIBE, and PUBLISH of QoS
-	// 1 and 2; and the log of what came.
+	// 1 and 2.
 	mu                          sync.Mutex
 	connect, subscribe, publish byte
-	// came are the control packets in order of arrival, without PINGREQ.
-	came []packets.Packet
+	// leave closes the listener and all connections.
+	leave func()
 }
 
 func startScript(t *testing.T) *script {
@@ -26,14 +27,17 @@ func startScript(t *testing.T) *script {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { _ = listener.Close() })
 	s := &script{addr: listener.Addr().String(), subscribe: 2}
+	ctx, leave := context.WithCancel(t.Context())
+	context.AfterFunc(ctx, func() { _ = listener.Close() })
+	s.leave = leave
 	go func() {
 		for {
 			conn, err := listener.Accept()
 			if err != nil {
 				return
 			}
+			context.AfterFunc(ctx, func() { _ = conn.Close() })
 			go s.serve(conn)
 		}
 	}()
@@ -45,19 +49,6 @@ func (s *script) answers(connect, subscribe, publish byte) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.connect, s.subscribe, s.publish = connect, subscribe, publish
-}
-
-// count is how many packets of a kind came.
-func count[P packets.Packet](s *script) int {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	n := 0
-	for _, p := range s.came {
-		if _, ok := p.(P); ok {
-			n++
-		}
-	}
-	return n
 }
 
 func (s *script) serve(conn net.Conn) {
@@ -81,11 +72,9 @@ func (s *script) serve(conn net.Conn) {
 func (s *script) step(p packets.Packet) *packets.ControlPacket {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if _, ping := p.(*packets.Pingreq); ping {
-		return packets.NewControlPacket(packets.PINGRESP)
-	}
-	s.came = append(s.came, p)
 	switch p := p.(type) {
+	case *packets.Pingreq:
+		return packets.NewControlPacket(packets.PINGRESP)
 	case *packets.Connect:
 		reply := packets.NewControlPacket(packets.CONNACK)
 		reply.Content.(*packets.Connack).ReasonCode = s.connect

@@ -2,7 +2,6 @@ package e2e
 
 import (
 	"net"
-	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
@@ -137,29 +136,4 @@ func endBy(signal syscall.Signal) func(*rig) {
 		}
 		sleeper.silent(moment) // a sleeper's radio is off
 	}
-}
-
-// TestUnreachableBroker: it does not stop the start, devices get congestion, and all is
-// well as soon as the broker is there.
-func TestUnreachableBroker(t *testing.T) {
-	t.Parallel()
-	r := newRig(t, upstream, brokerDown)
-	if got := httpStatus("http://" + r.gateway.admin + "/healthz"); got != http.StatusOK {
-		t.Errorf("/healthz is %d without a broker, want 200: the process is well", got)
-	}
-	if got := httpStatus("http://" + r.gateway.admin + "/readyz"); got != http.StatusServiceUnavailable {
-		t.Errorf("/readyz is %d without a broker, want 503", got)
-	}
-	d := r.device("cli-1")
-	d.ask(d.connectFrame(cleanSession, minute), "03 05 01")
-	r.mosquitto = startMosquittoAt(t, r.plan, r.gateway.mqtt)
-	eventually(t, "CONNECT is accepted", func() bool {
-		d.tell(d.connectFrame(cleanSession, minute))
-		connack := d.expect("03 05 ??")
-		return connack[2] == 0
-	})
-	d.subscribe("s/temp", 1)
-	r.publish("s/temp", "hi", 1)
-	d.receive("s/temp", "hi", 1)
-	eventually(t, "gateway is ready", func() bool { return httpStatus("http://"+r.gateway.admin+"/readyz") == http.StatusOK })
 }
