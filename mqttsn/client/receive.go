@@ -259,20 +259,24 @@ func (c *Client) drop() {
 	c.report(ErrDropped)
 }
 
-// handOut gives a message to the application. It reports false if there is no room.
+// handOut gives a message to the application. It reports false if that does not take it.
 func (c *Client) handOut(m Message) bool {
+	taken := true
 	if c.o.OnMessage != nil {
-		c.o.OnMessage(m)
+		taken = c.o.OnMessage(m)
 	} else {
 		m.Payload = bytes.Clone(m.Payload)
 		select {
 		case c.messages <- m:
 		default:
-			if m.QoS == mqttsn.QoS0 {
-				c.drop()
-			}
-			return false
+			taken = false
 		}
+	}
+	if !taken {
+		if m.QoS == mqttsn.QoS0 {
+			c.drop()
+		}
+		return false
 	}
 	c.mu.Lock()
 	if c.asking != nil && c.asking.collecting {
