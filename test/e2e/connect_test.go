@@ -171,10 +171,10 @@ var handshakes = table{
 }
 
 // The reference's C(08) cycle: a session that stays, with a will, then disconnected.
-func storedWill(r *rig, keepAlive int) *device {
+func storedWill(r *rig) *device {
 	r.Helper()
 	d := r.device("cli-1")
-	d.connectWithWill(keepSession, keepAlive, lastWill)
+	d.connectWithWill(keepSession, minute, lastWill)
 	return d
 }
 
@@ -201,10 +201,11 @@ func (d *device) vanish(watcher *mqttClient, keepAlive int, topic, payload strin
 	}
 }
 
-// vanishWithoutWill leaves the device silent until it must be lost.
-func (d *device) vanishWithoutWill(watcher *mqttClient, keepAlive int) {
+// vanishWithoutWill leaves the device, whose keep alive is a second, silent until it must
+// be lost.
+func (d *device) vanishWithoutWill(watcher *mqttClient) {
 	d.t.Helper()
-	_, to := lossLimits(time.Duration(keepAlive)*time.Second, calmRetry)
+	_, to := lossLimits(time.Second, calmRetry)
 	watcher.nothing(time.Until(d.sent.Add(to)))
 }
 
@@ -225,43 +226,43 @@ var wills = table{
 		d := r.device("cli-1")
 		d.connectWithWill(cleanSession, 1, lastWill)
 		d.disconnect()
-		d.vanishWithoutWill(watcher, 1)
+		d.vanishWithoutWill(watcher)
 	}),
 	"C06": both(func(r *rig) { // the empty WILLTOPIC: no will, and no WILLMSGREQ (A11)
 		watcher := r.watch("#")
 		d := r.device("cli-1")
 		d.ask(d.connectFrame(cleanSession|withWill, 1), "02 06")
 		d.ask("02 07", "03 05 00")
-		d.vanishWithoutWill(watcher, 1)
+		d.vanishWithoutWill(watcher)
 	}),
 	"C07": both(func(r *rig) { // the stored will is active again [SN-6.3]
 		watcher := r.watch("w/#")
-		d := storedWill(r, minute)
+		d := storedWill(r)
 		d.disconnect()
 		d.connect(keepSession, 1)
 		d.vanish(watcher, 1, "w/dead1", "bye!", 1)
 	}),
 	"C08": both(func(r *rig) { // a clean CONNECT deletes it
 		watcher := r.watch("#")
-		d := storedWill(r, minute)
+		d := storedWill(r)
 		d.disconnect()
 		d.connect(cleanSession, 1)
-		d.vanishWithoutWill(watcher, 1)
+		d.vanishWithoutWill(watcher)
 	}),
 	"C09": both(func(r *rig) { // the empty WILLTOPIC deletes the will and nothing else
 		watcher := r.watch("w/#")
-		d := storedWill(r, minute)
+		d := storedWill(r)
 		d.subscribe("s/temp", 1)
 		d.disconnect()
 		d.ask(d.connectFrame(keepSession|withWill, 1), "02 06")
 		d.ask("02 07", "03 05 00")
 		r.publish("s/temp", "hi", 1)
 		d.receive("s/temp", "hi", 1)
-		d.vanishWithoutWill(watcher, 1)
+		d.vanishWithoutWill(watcher)
 	}),
 	"C10": both(func(r *rig) { // a new will takes the place of the stored one
 		watcher := r.watch("w/#")
-		d := storedWill(r, minute)
+		d := storedWill(r)
 		d.disconnect()
 		d.connectWithWill(keepSession, 1, will{"00 'w/dead2'", "'so long'"})
 		d.vanish(watcher, 1, "w/dead2", "so long", 0)
@@ -277,15 +278,15 @@ var wills = table{
 	}),
 	"C35": both(func(r *rig) { // the stored will deleted by WILLTOPICUPD
 		watcher := r.watch("#")
-		d := storedWill(r, minute)
+		d := storedWill(r)
 		d.disconnect()
 		d.connect(keepSession, 1)
 		d.ask("02 1A", "03 1B 00")
-		d.vanishWithoutWill(watcher, 1)
+		d.vanishWithoutWill(watcher)
 	}),
 	"C37": both(func(r *rig) { // an unfinished prompt changes nothing
 		watcher := r.watch("w/#")
-		d := storedWill(r, minute)
+		d := storedWill(r)
 		d.disconnect()
 		d.ask(d.connectFrame(keepSession|withWill, minute), "02 06")
 		d.connect(keepSession, 1)
@@ -324,7 +325,7 @@ var reconnects = table{
 		d.connect(cleanSession, 1)
 		r.publish("s/temp", "hi", 1)
 		d.silent(moment)
-		d.vanishWithoutWill(watcher, 1)
+		d.vanishWithoutWill(watcher)
 	}),
 	"C33": both(func(r *rig) { // nothing goes before CONNACK [SN-6.2]
 		d := r.client(keepSession)

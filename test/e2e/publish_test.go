@@ -203,7 +203,7 @@ var refusedPublishes = table{
 		d := r.client(cleanSession)
 		for _, flags := range []string{"20", "21"} {
 			d.ask("09 0C "+flags+" 00 00 00 07 'hi'", "07 0D 00 00 00 07 02")
-			d.ask("09 0C "+flags+" FF FF 00 08 'hi'", "07 0D FF FF 00 08 02")
+			d.ask("09 0C "+flags+" FFFF 00 08 'hi'", "07 0D FFFF 00 08 02")
 		}
 	}),
 	"P15": both(func(r *rig) { // wildcards as short names (A23)

@@ -57,7 +57,7 @@ var registersUp = table{
 		d := r.client(cleanSession)
 		d.ask("__ 0A 00 00 00 04 's/' C3 28", "07 0B 00 00 00 04 03")
 		d.ask("__ 0A 00 00 00 05 's/' 00 'x'", "07 0B 00 00 00 05 03")
-		for _, code := range []string{"01", "1F", "7F", "C2 9F", "EF B7 90", "EF BF BF"} { // for which brokers close the connection
+		for _, code := range []string{"01", "1F", "7F", "C2 9F", "EF B7 90", "EFBFBF"} { // for which brokers close the connection
 			d.ask("__ 0A 00 00 00 06 's/' "+code, "07 0B 00 00 00 06 03")
 		}
 		d.alive()

@@ -30,7 +30,7 @@ var willUpdates = table{
 	"W03": both(func(r *rig) {
 		d, watcher := mortal(r)
 		d.ask("02 1A", "03 1B 00")
-		d.vanishWithoutWill(watcher, 1)
+		d.vanishWithoutWill(watcher)
 	}),
 	"W04": both(func(r *rig) { // refused, and the old one stays
 		d, watcher := mortal(r)
@@ -42,7 +42,7 @@ var willUpdates = table{
 		d := r.device("cli-1")
 		d.connect(cleanSession, 1)
 		d.ask("05 1C 'new'", "03 1D 00")
-		d.vanishWithoutWill(watcher, 1)
+		d.vanishWithoutWill(watcher)
 	}),
 	"W06": both(func(r *rig) {
 		d, watcher := mortal(r)
@@ -90,7 +90,7 @@ var willUpdates = table{
 	}),
 	"W12": both(func(r *rig) { // the updated will is the stored one
 		watcher := r.watch("w/#")
-		d := storedWill(r, minute)
+		d := storedWill(r)
 		d.ask("0A 1A 20 'w/dead2'", "03 1B 00")
 		d.disconnect()
 		d.connect(keepSession, 1)
