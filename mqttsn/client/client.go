@@ -57,6 +57,7 @@ type Client struct {
 	control, registering, subscribing, publishing chan struct{}
 
 	dropped atomic.Uint64
+	held    atomic.Bool
 
 	mu        sync.Mutex
 	state     State
@@ -115,6 +116,10 @@ func New(conn Conn, o Options) *Client {
 // Messages is where messages arrive, unless OnMessage takes them. It is closed when the
 // client is.
 func (c *Client) Messages() <-chan Message { return c.messages }
+
+// Hold makes the client leave messages to the gateway, or take them again. One that is
+// left is not acknowledged; with QoS 0 it is lost.
+func (c *Client) Hold(on bool) { c.held.Store(on) }
 
 // Dropped is how many QoS 0 messages were lost for one of the reasons of ErrDropped.
 func (c *Client) Dropped() uint64 { return c.dropped.Load() }

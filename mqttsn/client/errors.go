@@ -20,8 +20,8 @@ var (
 	ErrNoAnswer = errors.New("no answer from the gateway")
 	// ErrTooLarge says that a packet does not fit into 65535 octets.
 	ErrTooLarge = errors.New("packet is larger than 65535 octets")
-	// ErrDropped says that a QoS 0 message was lost: nobody took it, or its topic id was
-	// not known yet.
+	// ErrDropped says that a QoS 0 message was lost: there was no room, the client was on
+	// hold, or its topic id was not known yet.
 	ErrDropped = errors.New("message dropped")
 )
 

@@ -47,11 +47,10 @@ type Options struct {
 	// NoPing leaves keeping the connection alive to the caller.
 	NoPing bool
 
-	// OnMessage takes messages in place of the channel of Messages, or leaves them:
-	// what it does not take is not acknowledged, so a QoS 1 or 2 message stays with the
-	// gateway. It is called by the reader, which reads nothing until it returns, and
-	// must not call the Client. The payload is valid during the call only.
-	OnMessage func(Message) (taken bool)
+	// OnMessage takes messages in place of the channel of Messages. It is called by the
+	// reader, which reads nothing until it returns, and must call nothing of the Client
+	// but Hold. The payload is valid during the call only.
+	OnMessage func(Message)
 	// OnLost is told when the connection to the gateway has ended unasked: by its
 	// DISCONNECT, for want of an answer to PINGREQ, or because the network connection
 	// failed. It must not block or call the Client.

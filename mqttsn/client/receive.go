@@ -261,10 +261,12 @@ func (c *Client) drop() {
 
 // handOut gives a message to the application. It reports false if that does not take it.
 func (c *Client) handOut(m Message) bool {
-	taken := true
-	if c.o.OnMessage != nil {
-		taken = c.o.OnMessage(m)
-	} else {
+	taken := !c.held.Load()
+	switch {
+	case !taken:
+	case c.o.OnMessage != nil:
+		c.o.OnMessage(m)
+	default:
 		m.Payload = bytes.Clone(m.Payload)
 		select {
 		case c.messages <- m:

@@ -138,10 +138,7 @@ func testRough(t *testing.T, seed uint64) {
 	received := make(map[uint32]int)
 	c := New(near, Options{
 		ClientID: "cli-1", Tretry: time.Second, Nretry: 30,
-		OnMessage: func(m Message) bool {
-			received[binary.BigEndian.Uint32(m.Payload)]++
-			return true
-		},
+		OnMessage: func(m Message) { received[binary.BigEndian.Uint32(m.Payload)]++ },
 	})
 	defer func() {
 		if err := c.Close(); err != nil {

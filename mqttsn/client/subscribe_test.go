@@ -184,19 +184,18 @@ func TestBufferFull(t *testing.T) {
 
 func TestOnMessage(t *testing.T) {
 	var got []string
-	take := true
-	o := Options{OnMessage: func(m Message) bool {
-		got = append(got, m.Topic+"="+string(m.Payload))
-		return take
-	}}
+	o := Options{OnMessage: func(m Message) { got = append(got, m.Topic+"="+string(m.Payload)) }}
 	playConnected(t, o, func(t *testing.T, c *Client, g *gateway) {
 		g.subscribe()
 		p := mqttsn.Publish{QoS: 1, TopicID: 5, MsgID: 3, Data: []byte("1")}
 		g.send(p)
 		g.expect(mqttsn.Puback{TopicID: 5, MsgID: 3})
-		take = false
+		c.Hold(true)
 		g.send(p)
 		g.silent()
+		c.Hold(false)
+		g.send(p)
+		g.expect(mqttsn.Puback{TopicID: 5, MsgID: 3})
 		if fmt.Sprint(got) != "[a/b=1 a/b=1]" {
 			t.Errorf("messages %v", got)
 		}
