@@ -314,10 +314,10 @@ func (d *dissection) disconnect(p *Disconnect) {
 		optional(0x11, c.SessionExpiry), textProperty(0x1F, c.ReasonString),
 		textProperty(0x1C, c.ServerReference), userProperties(c.User),
 	}
-	any := slices.ContainsFunc(blocks, func(b dissection) bool { return b.size > 0 })
-	if d.v == V5 && (p.Code != 0 || any) {
+	filled := slices.ContainsFunc(blocks, func(b dissection) bool { return b.size > 0 })
+	if d.v == V5 && (p.Code != 0 || filled) {
 		d.number("disconnect.reason_code", byte(p.Code))
-		if any {
+		if filled {
 			d.properties(blocks...)
 		}
 	}

@@ -5,10 +5,10 @@ package mqtt
 // n is 0 if b does not hold all of it yet. h is filled as soon as b holds the fixed
 // header, whose h.Length says how much to expect.
 //
-// max is the largest packet to accept, in octets and fixed header included, which is how
+// limit is the largest packet to accept, in octets and fixed header included, which is how
 // MQTT 5 counts a maximum packet size; 0 accepts any. A larger one is refused when its
 // fixed header is there, before its body is.
-func Frame(b []byte, max int) (h Header, body []byte, n int, err error) {
+func Frame(b []byte, limit int) (h Header, body []byte, n int, err error) {
 	if len(b) == 0 {
 		return Header{}, nil, 0, nil
 	}
@@ -25,7 +25,7 @@ func Frame(b []byte, max int) (h Header, body []byte, n int, err error) {
 	}
 	h.Length = length
 	n = 1 + used + length
-	if max > 0 && n > max {
+	if limit > 0 && n > limit {
 		return h, nil, 0, frameError(h, "remaining length", "is above the maximum packet size", CodePacketTooLarge)
 	}
 	if n > len(b) {

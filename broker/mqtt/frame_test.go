@@ -98,7 +98,7 @@ func TestReader(t *testing.T) {
 		r := NewReader(src, 0)
 		for i := 0; ; i++ {
 			h, body, err := r.Next()
-			if err == io.EOF && (i == len(packets) || name == "single octets") {
+			if errors.Is(err, io.EOF) && (i == len(packets) || name == "single octets") {
 				break
 			}
 			if err != nil {
@@ -151,7 +151,7 @@ func TestReaderEnds(t *testing.T) {
 		for err == nil {
 			_, _, err = r.Next()
 		}
-		if err != c.want {
+		if !errors.Is(err, c.want) {
 			t.Errorf("%s: %v, want %v", name, err, c.want)
 		}
 	}
@@ -194,7 +194,7 @@ func TestReaderGrows(t *testing.T) {
 			t.Fatal(h, err)
 		}
 	}
-	if _, _, err := r.Next(); err != io.ErrUnexpectedEOF || len(r.buf) != idleBuffer {
+	if _, _, err := r.Next(); !errors.Is(err, io.ErrUnexpectedEOF) || len(r.buf) != idleBuffer {
 		t.Errorf("%v, %d octets of buffer", err, len(r.buf))
 	}
 }

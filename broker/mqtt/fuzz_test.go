@@ -118,17 +118,17 @@ func FuzzFrame(f *testing.F) {
 	f.Add(byte(3), uint16(0), b)
 	f.Add(byte(200), uint16(1000), b)
 	f.Add(byte(1), uint16(0), []byte{0xC0, 0, 0x30, 0x80, 0x80, 0x80, 0x80})
-	f.Fuzz(func(t *testing.T, size byte, limit uint16, b []byte) {
-		max := int(limit)
-		r := NewReader(&chunks{b, func() int { return int(size)*8 + 1 }}, max)
+	f.Fuzz(func(t *testing.T, size byte, most uint16, b []byte) {
+		limit := int(most)
+		r := NewReader(&chunks{b, func() int { return int(size)*8 + 1 }}, limit)
 		for {
-			h, body, n, err := Frame(b, max)
+			h, body, n, err := Frame(b, limit)
 			checkError(t, err)
 			gotHeader, gotBody, gotErr := r.Next()
 			switch {
 			case n > 0 && (gotErr != nil || gotHeader != h || !bytes.Equal(gotBody, body)):
 				t.Fatalf("Frame: %v % X, Reader: %v % X %v", h, body, gotHeader, gotBody, gotErr)
-			case n > 0 && (h.Length != len(body) || max > 0 && n > max || n > len(b)):
+			case n > 0 && (h.Length != len(body) || limit > 0 && n > limit || n > len(b)):
 				t.Fatalf("Frame: %v, %d octets of body, %d of %d octets", h, len(body), n, len(b))
 			case err != nil && !reflect.DeepEqual(err, gotErr):
 				t.Fatalf("Frame: %v, Reader: %v", err, gotErr)

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -144,12 +145,14 @@ func TestGoldenErrorVersion(t *testing.T) {
 		if g.ok {
 			continue
 		}
-		h, body, n, err := Frame(g.in, 0)
+		h, body, n, _ := Frame(g.in, 0)
 		if n == 0 {
 			continue
 		}
-		_, err = Decode(h, body, g.version)
-		e := err.(*Error)
+		var e *Error
+		if _, err := Decode(h, body, g.version); !errors.As(err, &e) {
+			t.Fatalf("%s: %v", g.where, err)
+		}
 		if h.Type != TypeConnect && e.Version != g.version || h.Type == TypeConnect && e.Version != 0 && e.Version != g.version {
 			t.Errorf("%s: the error speaks of version %v", g.where, e.Version)
 		}

@@ -155,9 +155,9 @@ func (r *reader) endProperties() {
 
 // The values of properties. Those of which zero is no legal value refuse it.
 
-func (r *reader) optionalByte(max byte) Optional[byte] {
+func (r *reader) optionalByte(largest byte) Optional[byte] {
 	v := r.byte("")
-	if v > max {
+	if v > largest {
 		r.protocolError("", "is larger than allowed")
 	}
 	return Some(v)

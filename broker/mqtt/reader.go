@@ -30,10 +30,10 @@ type Reader struct {
 	full bool              // the last read filled idle or busy: there may be more
 }
 
-// NewReader reads packets of at most max octets from src.
-func NewReader(src io.Reader, max int) *Reader {
+// NewReader reads packets of at most limit octets, 0 for any, from src.
+func NewReader(src io.Reader, limit int) *Reader {
 	idle := make([]byte, idleBuffer)
-	return &Reader{Max: max, src: src, idle: idle, buf: idle}
+	return &Reader{Max: limit, src: src, idle: idle, buf: idle}
 }
 
 // Next reads the next packet. Its body is valid until the following call. The error is

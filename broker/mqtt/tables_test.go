@@ -2,6 +2,7 @@ package mqtt
 
 import (
 	"encoding/csv"
+	"errors"
 	"fmt"
 	"os"
 	"reflect"
@@ -154,7 +155,7 @@ func TestCodes(t *testing.T) {
 				right := slices.ContainsFunc(packets[c], func(p string) bool {
 					return p == name || p == name+side || from == FromAny && strings.HasPrefix(p, name+":")
 				})
-				if (err == nil) != right || err != nil && err.(*Error).Code != CodeProtocolError {
+				if (err == nil) != right || err != nil && code(err) != CodeProtocolError {
 					t.Errorf("%s%s with code %02x: %v", name, side, i, err)
 				}
 			}
@@ -280,13 +281,20 @@ func checkValues(row map[string]string, block string, check func(what, block str
 	}
 }
 
+// code is that of an error.
+func code(err error) Code {
+	var e *Error
+	errors.As(err, &e)
+	return e.Code
+}
+
 func checkBlock(t *testing.T, what, packet, block string, want Code) {
 	t.Helper()
 	p, err := decodeProperties(packet, block)
 	switch {
 	case want != CodeSuccess && err == nil:
 		t.Errorf("%s is accepted: %s", what, render(p))
-	case want != CodeSuccess && err.(*Error).Code != want:
+	case want != CodeSuccess && code(err) != want:
 		t.Errorf("%s: %s, want code %02X", what, renderError(err), byte(want))
 	case want == CodeSuccess && err != nil:
 		t.Errorf("%s: %s", what, renderError(err))

@@ -88,7 +88,7 @@ func Shared[S text](s S) (name, filter S, ok bool) {
 		case '+', '#':
 			return name, filter, false
 		case '/':
-			name, filter = S(rest[:i]), S(rest[i+1:])
+			name, filter = rest[:i], rest[i+1:]
 			return name, filter, i > 0 && len(filter) > 0
 		}
 	}
