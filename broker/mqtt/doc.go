@@ -27,6 +27,7 @@
 //   - which packet identifiers are in use;
 //   - whether topics, filters and shared subscriptions are allowed to this client;
 //   - whether a payload is the UTF-8 text that its format indicator promises;
+//   - the length of client identifiers, which MQTT 3.1 limits to 23 characters;
 //   - that AUTH packets name the method of the CONNECT [MQTT-4.12.0-5].
 //
 // # Reason codes

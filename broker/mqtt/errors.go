@@ -8,8 +8,9 @@ type Error struct {
 	// Code is the MQTT 5 reason code to answer with, in a CONNACK or a DISCONNECT
 	// [MQTT 5, 4.13].
 	Code Code
-	// Version is that of the connection; for a CONNECT, the one it asked for, or 0 if
-	// it was not understood so far.
+	// Version is that of the connection; for a CONNECT, the one it asked for. It is 0
+	// where that is not known: in a CONNECT that is wrong before its version, in an
+	// error of Frame or a Reader.
 	Version Version
 	// Refuse says that a CONNECT of an earlier version is to be answered with a
 	// CONNACK with Code [MQTT-3.1.2-2] [MQTT-3.1.3-8]. In all other cases those
