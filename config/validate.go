@@ -64,6 +64,11 @@ func (l *loader) section(name string, section, defaults reflect.Value) {
 		if !slices.ContainsFunc(l.problems, func(p Problem) bool { return p.Key == full }) {
 			l.problems.add(full, l.where(full), "%s", what)
 		}
+		list, last := parentOf(key)
+		if isIndex(last) { // an element of a list may have no default; the list has
+			field, _ = option(section, strings.Split(list, "."))
+			key = list
+		}
 		old, ok := option(defaults, strings.Split(key, "."))
 		if !ok || reflect.DeepEqual(field.Interface(), old.Interface()) {
 			return
@@ -72,9 +77,13 @@ func (l *loader) section(name string, section, defaults reflect.Value) {
 	}
 }
 
-// option is the field with that path of keys.
+// option is the field, or the element of a list, with that path of keys.
 func option(v reflect.Value, path []string) (reflect.Value, bool) {
 	for _, key := range path {
+		if n, err := strconv.Atoi(key); err == nil && v.Kind() == reflect.Slice && n >= 0 && n < v.Len() {
+			v = v.Index(n)
+			continue
+		}
 		if v.Kind() != reflect.Struct {
 			return v, false
 		}
