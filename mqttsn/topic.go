@@ -8,10 +8,32 @@ import (
 // maxString is the size in octets of the longest string that MQTT can carry.
 const maxString = 65535
 
-// ValidUTF8 reports whether b may stand for an MQTT string: UTF-8, no NUL, at most
-// 65535 octets. It may be empty.
+// ValidUTF8 reports whether b may stand for an MQTT string: UTF-8 without NUL and at
+// most 65535 octets. It may be empty. Control characters and non-characters are no good
+// either: MQTT lets a receiver close the connection over them [MQTT-1.5.4], Mosquitto
+// does, and a datagram must not cost anyone a connection.
 func ValidUTF8(b []byte) bool {
-	return len(b) <= maxString && bytes.IndexByte(b, 0) < 0 && utf8.Valid(b)
+	if len(b) > maxString {
+		return false
+	}
+	for len(b) > 0 {
+		if c := b[0]; ' ' <= c && c < utf8.RuneSelf-1 {
+			b = b[1:]
+			continue
+		}
+		r, size := utf8.DecodeRune(b)
+		if size == 1 || disallowed(r) { // of one octet there are only controls and faults left
+			return false
+		}
+		b = b[size:]
+	}
+	return true
+}
+
+// disallowed reports whether r, from U+0080 on, is one of the code points that MQTT
+// advises against.
+func disallowed(r rune) bool {
+	return r <= 0x9F || 0xFDD0 <= r && r <= 0xFDEF || r&0xFFFE == 0xFFFE
 }
 
 // ValidTopicName reports whether b may be published to: 1 to 65535 octets of UTF-8

@@ -83,3 +83,18 @@ func TestShortTopic(t *testing.T) {
 		}
 	}
 }
+func TestCodePoints(t *testing.T) {
+	for _, s := range []string{"", "a", " ", "~", "é", "\u00a0", "日本", "\U0001F600", "a/b c", "\ufdcf", "\ufdf0", "\ufffd"} {
+		if !ValidUTF8([]byte(s)) {
+			t.Errorf("%q is refused", s)
+		}
+	}
+	for _, s := range []string{
+		"\x00", "a\x00", "\x01A", "\x1f", "\x7f", "\u0080", "\u009f", "\ufdd0", "\ufdef", "\ufffe", "\uffff", "\U0001fffe", "\U0010ffff",
+		"\xc3\x28", "\xff", "\xc0\x80", "\xed\xa0\x80", "\xf4\x90\x80\x80", "\xe2\x82", "a\xc3", strings.Repeat("a", 65536),
+	} {
+		if ValidUTF8([]byte(s)) {
+			t.Errorf("%q is accepted", s)
+		}
+	}
+}
