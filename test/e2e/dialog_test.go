@@ -20,8 +20,12 @@ func (d *device) connectFrame(flags byte, keepAlive int) string {
 	return fmt.Sprintf("__ 04 %02X 01 %04X %s", flags, keepAlive, octets(d.id))
 }
 
-// minute is a keep alive that plays no part in a test.
-const minute = 60
+// Keep alives and sleep durations in seconds: minute plays no part in a test, brief is
+// what the reference's 10 s are here.
+const (
+	minute = 60
+	brief  = 2
+)
 
 // connect connects, with the stored will if any. A clean session forgets topic ids.
 func (d *device) connect(flags byte, keepAlive int) {

@@ -44,8 +44,8 @@ type setting func(*plan)
 // The retransmission timing of the tests. Tests that are not about it get time enough
 // to answer on a busy machine.
 const (
-	calmRetry = time.Second
-	fastRetry = 250 * time.Millisecond
+	calmRetry = 5 * time.Second
+	fastRetry = 400 * time.Millisecond
 	nRetry    = 3
 )
 
@@ -178,7 +178,7 @@ func answersStranger(addr string) bool {
 }
 
 func httpStatus(url string) int {
-	client := http.Client{Timeout: time.Second}
+	client := http.Client{Timeout: patience}
 	resp, err := client.Get(url)
 	if err != nil {
 		return 0

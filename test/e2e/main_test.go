@@ -13,7 +13,7 @@ import (
 var gatewayBinary = os.Getenv("E2E_BINARY")
 
 // parallelTests is how many tests run at once: they wait for timers most of the time.
-const parallelTests = "24"
+const parallelTests = "16"
 
 func TestMain(m *testing.M) { os.Exit(runAll(m)) }
 

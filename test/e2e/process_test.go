@@ -17,7 +17,7 @@ import (
 
 // patience is how long a test waits for what has to come. It is generous because the
 // machine may be busy with other tests; nothing is measured by it.
-const patience = 10 * time.Second
+const patience = 30 * time.Second
 
 // process is a program that a test has started.
 type process struct {

@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// Group Z of the checklist: sleep. Where a duration matters the reference's 10 s are 1 s.
+// Group Z of the checklist: sleep. Where a duration matters the reference's 10 s are 2 s.
 var sleeping = []table{naps, drains, brokenDrains, sleepTimers, returns, sleepTalk}
 
 func TestSleep(t *testing.T) { run(t, sleeping...) }
@@ -51,7 +51,7 @@ var naps = table{
 	"Z02": both(func(r *rig) {
 		d := asleep(r, cleanSession)
 		r.queue(0, 1, 2)
-		d.silent(2 * calmRetry)
+		d.silent(5 * moment)
 	}),
 	"Z03": both(func(r *rig) {
 		asleep(r, cleanSession).ask("07 16 'cli-1'", "02 17")
@@ -60,7 +60,7 @@ var naps = table{
 		d := asleep(r, cleanSession)
 		d.ask(d.wakeFrame(), "02 17")
 		r.queue(1)
-		d.silent(2 * calmRetry)
+		d.silent(5 * moment)
 		d.tell(d.wakeFrame())
 		d.drain(0, 1)
 	}),
@@ -174,7 +174,7 @@ var brokenDrains = table{
 		r.queue(1, 1, 1)
 		d.tell(d.wakeFrame())
 		d.receive("s/temp", "0", 1)
-		d.expectRepeats("08 0C 20 {s/temp} {mid} '1'", "08 0C A0 {s/temp} {mid} '1'")
+		d.expectRepeats(d.sent, "08 0C 20 {s/temp} {mid} '1'", "08 0C A0 {s/temp} {mid} '1'")
 		d.silent(2 * fastRetry)
 		d.tell(d.wakeFrame())
 		d.drain(1, 1, 1)
@@ -286,11 +286,11 @@ func overflow(r *rig) {
 
 var sleepTimers = table{
 	"Z14": both(func(r *rig) { // no PINGREQ: lost, and the will fires
-		d, watcher := sleeperWithWill(r, minute, 1)
-		d.vanish(watcher, 1, "w/dead1", "bye!", 1)
+		d, watcher := sleeperWithWill(r, minute, brief)
+		d.vanish(watcher, brief, "w/dead1", "bye!", 1)
 	}),
 	"Z15": both(func(r *rig) { // each PINGRESP starts the timer anew
-		d, watcher := sleeperWithWill(r, minute, 1)
+		d, watcher := sleeperWithWill(r, minute, brief)
 		for range 5 {
 			d.silent(beat)
 			d.ask(d.wakeFrame(), "02 17")
@@ -298,23 +298,23 @@ var sleepTimers = table{
 		watcher.nothing(moment)
 	}),
 	"Z16": both(func(r *rig) { // a sleep longer than the keep alive (A38)
-		d, watcher := sleeperWithWill(r, 1, 4)
-		d.silent(4400 * time.Millisecond)
+		d, watcher := sleeperWithWill(r, brief, 3*brief)
+		d.silent(3*brief*time.Second + brief*time.Second/3)
 		watcher.nothing(time.Millisecond)
 		d.ask(d.wakeFrame(), "02 17")
 	}),
 	"Z17": both(func(r *rig) { // a longer sleep from within (A39)
-		d, watcher := sleeperWithWill(r, minute, 1)
+		d, watcher := sleeperWithWill(r, minute, brief)
 		r.leave("s/temp", "hi", 1)
-		d.sleep(4)
-		d.silent(4400 * time.Millisecond)
+		d.sleep(3 * brief)
+		d.silent(3*brief*time.Second + brief*time.Second/3)
 		watcher.nothing(time.Millisecond)
 		d.tell(d.wakeFrame())
 		d.receive("s/temp", "hi", 1)
 		d.expect("02 17")
 	}),
 	"Z35": both(func(r *rig) { // any message counts, and none but PINGREQ empties the queue (A14)
-		d, watcher := sleeperWithWill(r, minute, 1)
+		d, watcher := sleeperWithWill(r, minute, brief)
 		r.leave("s/temp", "hi", 1)
 		for range 5 {
 			d.silent(beat)
@@ -330,13 +330,13 @@ var sleepTimers = table{
 		d.expect("02 17")
 	}),
 	"Z36": both(func(r *rig) { // awake and gone: asleep again after N retries, then lost (3.0)
-		d, watcher := sleeperWithWill(r, minute, 1)
+		d, watcher := sleeperWithWill(r, minute, brief)
 		r.leave("s/temp", "hi", 1)
 		d.tell(d.wakeFrame())
-		d.expectRepeats("__ 0C 20 {s/temp} {mid} 'hi'", "__ 0C A0 {s/temp} {mid} 'hi'")
-		from, to := lossLimits(time.Second, fastRetry)
+		d.expectRepeats(d.sent, "__ 0C 20 {s/temp} {mid} 'hi'", "__ 0C A0 {s/temp} {mid} 'hi'")
+		from, to := lossLimits(brief)
 		m := watcher.expect("w/dead1", "bye!", 1)
-		if after := m.at.Sub(d.got); after < from || after > to+2*fastRetry+slack {
+		if after := m.at.Sub(d.got); after < from || after > to+2*fastRetry {
 			r.Errorf("will %v after the last repetition, want %v to %v", after, from, to)
 		}
 	}, retryFast),
@@ -356,9 +356,9 @@ func sleeperWithWill(r *rig, keepAlive, seconds int) (*device, *mqttClient) {
 
 var returns = table{
 	"Z18": both(func(r *rig) { // DISCONNECT from within: no loss
-		d, watcher := sleeperWithWill(r, minute, 1)
+		d, watcher := sleeperWithWill(r, minute, brief)
 		d.disconnect()
-		watcher.nothing(3 * time.Second)
+		d.vanishWithoutWill(watcher)
 		d.ask(d.wakeFrame(), "02 18")
 	}),
 	"Z19": both(func(r *rig) { // CONNECT: CONNACK, the messages, and no PINGRESP
@@ -394,8 +394,8 @@ var returns = table{
 		d.ask(d.wakeFrame(), "02 18")
 	}),
 	"Z34": both(func(r *rig) { // a lost sleeper has to CONNECT
-		d, watcher := sleeperWithWill(r, minute, 1)
-		d.vanish(watcher, 1, "w/dead1", "bye!", 1)
+		d, watcher := sleeperWithWill(r, minute, brief)
+		d.vanish(watcher, brief, "w/dead1", "bye!", 1)
 		r.publish("s/temp", "hi", 1)
 		d.discard("02 18")
 		d.ask(d.wakeFrame(), "02 18")

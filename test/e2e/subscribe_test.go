@@ -229,8 +229,9 @@ var deliveries = table{
 var unacknowledged = table{
 	"S17": both(func(r *rig) {
 		d := subscribed(r, cleanSession, 1)
+		before := time.Now()
 		r.publish("s/temp", "hi", 1)
-		d.expectRepeats("__ 0C 20 {s/temp} {mid} 'hi'", "__ 0C A0 {s/temp} {mid} 'hi'")
+		d.expectRepeats(before, "__ 0C 20 {s/temp} {mid} 'hi'", "__ 0C A0 {s/temp} {mid} 'hi'")
 	}, retryFast),
 	"S18": both(func(r *rig) { // without PUBREC, and without PUBCOMP
 		d := subscribed(r, cleanSession, 2)

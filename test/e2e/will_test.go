@@ -7,12 +7,12 @@ var willing = []table{willUpdates}
 
 func TestWillUpdate(t *testing.T) { run(t, willing...) }
 
-// mortal is cli-1 with its will and a keep alive of a second, and a watcher of the will.
+// mortal is cli-1 with its will and a brief keep alive, and a watcher of the will.
 func mortal(r *rig) (*device, *mqttClient) {
 	r.Helper()
 	watcher := r.watch("w/#")
 	d := r.device("cli-1")
-	d.connectWithWill(cleanSession, 1, lastWill)
+	d.connectWithWill(cleanSession, brief, lastWill)
 	return d, watcher
 }
 
@@ -20,12 +20,12 @@ var willUpdates = table{
 	"W01": both(func(r *rig) {
 		d, watcher := mortal(r)
 		d.ask("0A 1A 20 'w/dead2'", "03 1B 00")
-		d.vanish(watcher, 1, "w/dead2", "bye!", 1)
+		d.vanish(watcher, brief, "w/dead2", "bye!", 1)
 	}),
 	"W02": both(func(r *rig) {
 		d, watcher := mortal(r)
 		d.ask("05 1C 'new'", "03 1D 00")
-		d.vanish(watcher, 1, "w/dead1", "new", 1)
+		d.vanish(watcher, brief, "w/dead1", "new", 1)
 	}),
 	"W03": both(func(r *rig) {
 		d, watcher := mortal(r)
@@ -35,12 +35,12 @@ var willUpdates = table{
 	"W04": both(func(r *rig) { // refused, and the old one stays
 		d, watcher := mortal(r)
 		d.ask("__ 1A 20 'w/#'", "03 1B 03")
-		d.vanish(watcher, 1, "w/dead1", "bye!", 1)
+		d.vanish(watcher, brief, "w/dead1", "bye!", 1)
 	}),
 	"W05": both(func(r *rig) { // a message without a topic goes nowhere (A53)
 		watcher := r.watch("#")
 		d := r.device("cli-1")
-		d.connect(cleanSession, 1)
+		d.connect(cleanSession, brief)
 		d.ask("05 1C 'new'", "03 1D 00")
 		d.vanishWithoutWill(watcher)
 	}),
@@ -48,7 +48,7 @@ var willUpdates = table{
 		d, watcher := mortal(r)
 		d.ask("0A 1A 20 'w/dead2'", "03 1B 00")
 		d.ask("0A 1A 20 'w/dead2'", "03 1B 00")
-		d.vanish(watcher, 1, "w/dead2", "bye!", 1)
+		d.vanish(watcher, brief, "w/dead2", "bye!", 1)
 	}),
 	"W07": both(func(r *rig) { // an update disturbs nothing
 		d := r.device("cli-1")
@@ -70,20 +70,20 @@ var willUpdates = table{
 	"W09": both(func(r *rig) { // message and topic in either order (A53)
 		watcher := r.watch("w/#")
 		d := r.device("cli-1")
-		d.connect(cleanSession, 1)
+		d.connect(cleanSession, brief)
 		d.ask("05 1C 'new'", "03 1D 00")
 		d.ask("0A 1A 20 'w/dead2'", "03 1B 00")
-		d.vanish(watcher, 1, "w/dead2", "new", 1)
+		d.vanish(watcher, brief, "w/dead2", "new", 1)
 	}),
 	"W10": both(func(r *rig) { // an empty message is one [SN-5.4.23]
 		d, watcher := mortal(r)
 		d.ask("02 1C", "03 1D 00")
-		d.vanish(watcher, 1, "w/dead1", "", 1)
+		d.vanish(watcher, brief, "w/dead1", "", 1)
 	}),
 	"W11": both(func(r *rig) { // QoS and Retain belong to the topic [SN-5.4.22]
 		d, watcher := mortal(r)
 		d.ask("0A 1A 40 'w/dead2'", "03 1B 00")
-		d.vanish(watcher, 1, "w/dead2", "bye!", 2)
+		d.vanish(watcher, brief, "w/dead2", "bye!", 2)
 		late := dialMQTT(r.T, r.gateway.mqtt, "late", true)
 		late.subscribe("w/#", 2)
 		late.nothing(moment)
@@ -93,7 +93,7 @@ var willUpdates = table{
 		d := storedWill(r)
 		d.ask("0A 1A 20 'w/dead2'", "03 1B 00")
 		d.disconnect()
-		d.connect(keepSession, 1)
-		d.vanish(watcher, 1, "w/dead2", "bye!", 1)
+		d.connect(keepSession, brief)
+		d.vanish(watcher, brief, "w/dead2", "bye!", 1)
 	}),
 }
