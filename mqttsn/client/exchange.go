@@ -148,7 +148,7 @@ func (c *Client) ask(ctx context.Context, x *exchange, p mqttsn.Packet, wanted .
 		sent++
 		x.timer.Reset(timeout)
 		a, alive, err := c.await(ctx, x, wanted)
-		if err != errTimeout {
+		if !errors.Is(err, errTimeout) {
 			return a, err
 		}
 		if alive {

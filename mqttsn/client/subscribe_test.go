@@ -1,6 +1,7 @@
 package client
 
 import (
+	"errors"
 	"fmt"
 	"testing"
 	"time"
@@ -280,7 +281,7 @@ func TestWakeFails(t *testing.T) {
 		done = g.call(wake)
 		g.receive()
 		g.send(mqttsn.Disconnect{})
-		if err := <-done; err != ErrDisconnected || c.State() != Disconnected {
+		if err := <-done; !errors.Is(err, ErrDisconnected) || c.State() != Disconnected {
 			t.Errorf("Wake: %v, state is %v", err, c.State())
 		}
 		g.told("[] [gateway has ended the connection]")
