@@ -23,7 +23,7 @@ type opener = func(*net.UDPConn, Options, *counters) (socket, error)
 // sockets are the ways to move datagrams that this platform can run.
 var sockets = map[string]opener{
 	"platform": newSocket,
-	"portable": func(c *net.UDPConn, o Options, d *counters) (socket, error) { return newPortableSocket(c, o, d) },
+	"portable": func(c *net.UDPConn, o Options, d *counters) (socket, error) { return newPortableSocket(c, o, d), nil },
 }
 
 // onEach runs a test over every socket.

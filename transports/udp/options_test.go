@@ -37,7 +37,7 @@ func TestListenAddresses(t *testing.T) {
 		if ok != (err == nil) {
 			t.Errorf("%q: %v", listen, err)
 		}
-		if err != nil && !(strings.HasPrefix(err.Error(), "listen: ") && strings.Contains(err.Error(), "HOST:PORT")) {
+		if err != nil && (!strings.HasPrefix(err.Error(), "listen: ") || !strings.Contains(err.Error(), "HOST:PORT")) {
 			t.Errorf("%q: the error names neither key nor form: %v", listen, err)
 		}
 	}

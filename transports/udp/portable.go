@@ -37,7 +37,7 @@ type portableSocket struct {
 // sendPatience bounds how long Send may wait where a write cannot be told not to.
 const sendPatience = 5 * time.Millisecond
 
-func newPortableSocket(conn *net.UDPConn, o Options, dropped *counters) (*portableSocket, error) {
+func newPortableSocket(conn *net.UDPConn, o Options, dropped *counters) *portableSocket {
 	s := &portableSocket{
 		conn:    conn,
 		port:    uint16(conn.LocalAddr().(*net.UDPAddr).Port),
@@ -55,7 +55,7 @@ func newPortableSocket(conn *net.UDPConn, o Options, dropped *counters) (*portab
 	}
 	s.granted.receive = growBuffer(o.ReceiveBuffer, conn.SetReadBuffer)
 	s.granted.send = growBuffer(o.SendBuffer, conn.SetWriteBuffer)
-	return s, nil
+	return s
 }
 
 // growBuffer asks for size octets, then for less until the system agrees.

@@ -5,5 +5,5 @@ package udp
 import "net"
 
 func newSocket(conn *net.UDPConn, o Options, dropped *counters) (socket, error) {
-	return newPortableSocket(conn, o, dropped)
+	return newPortableSocket(conn, o, dropped), nil
 }

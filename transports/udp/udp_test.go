@@ -38,22 +38,22 @@ func TestReceivedDatagram(t *testing.T) {
 // looks the same as through an IPv4 socket.
 func TestWildcard(t *testing.T) {
 	onEach(t, func(t *testing.T, open opener) {
-		for _, any := range []string{"", "0.0.0.0", "::"} {
-			l := openLink(t, testOptions(any), open)
+		for _, host := range []string{"", "0.0.0.0", "::"} {
+			l := openLink(t, testOptions(host), open)
 			got := collect(t, l)
-			for _, host := range loopbacks() {
-				c := dial(t, netip.AddrPortFrom(netip.MustParseAddr(host), l.Addr().Port()))
+			for _, asked := range loopbacks() {
+				c := dial(t, netip.AddrPortFrom(netip.MustParseAddr(asked), l.Addr().Port()))
 				write(t, c, []byte("ping"))
 				d := wait(t, got)
 				if d.Addr != localAddrOf(c) {
-					t.Errorf("%q, %s: from %v, want %v", any, host, d.Addr, localAddrOf(c))
+					t.Errorf("%q, %s: from %v, want %v", host, asked, d.Addr, localAddrOf(c))
 				}
 				d.Data = []byte("pong")
 				if sent, err := l.Send([]transports.Datagram{d}); sent != 1 || err != nil {
-					t.Fatalf("%q, %s: Send: %d, %v", any, host, sent, err)
+					t.Fatalf("%q, %s: Send: %d, %v", host, asked, sent, err)
 				}
 				if b := read(t, c); string(b) != "pong" {
-					t.Errorf("%q, %s: %q", any, host, b)
+					t.Errorf("%q, %s: %q", host, asked, b)
 				}
 			}
 		}

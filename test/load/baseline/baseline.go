@@ -29,7 +29,7 @@ func Echo(ctx context.Context, listen netip.AddrPort) error {
 	if err != nil {
 		return fmt.Errorf("baseline: %v: %w", listen, err)
 	}
-	defer unix.Close(fd)
+	defer func() { _ = unix.Close(fd) }()
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	b := newBatch()
@@ -103,7 +103,7 @@ func (b *batch) echo(fd int) error {
 		b.vectorOut[i].SetLen(answer(&b.answers[i], b.data[i][:b.in[i].Len]))
 	}
 	// An answer that cannot be sent is lost: the generator counts it.
-	unix.Syscall6(unix.SYS_SENDMMSG, uintptr(fd), uintptr(unsafe.Pointer(&b.out[0])), n, 0, 0, 0)
+	_, _, _ = unix.Syscall6(unix.SYS_SENDMMSG, uintptr(fd), uintptr(unsafe.Pointer(&b.out[0])), n, 0, 0, 0)
 	return nil
 }
 

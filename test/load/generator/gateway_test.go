@@ -4,6 +4,7 @@ package generator
 
 import (
 	"encoding/binary"
+	"errors"
 	"io"
 	"net"
 	"sync"
@@ -120,7 +121,7 @@ func (f *fakeGateway) serveMQTT(c net.Conn) {
 	for b := make([]byte, 1<<16); ; {
 		n, err := c.Read(b)
 		if err != nil {
-			if err != io.EOF {
+			if !errors.Is(err, io.EOF) {
 				f.t.Errorf("MQTT: %v", err)
 			}
 			return
@@ -146,7 +147,7 @@ func (f *fakeGateway) packet(c net.Conn, kind byte, body []byte) {
 		_, _ = c.Write([]byte{mqttSuback, 3, body[0], body[1], body[len(body)-1]})
 	case mqttPublish, mqttPublish | 2:
 		end := 2 + int(binary.BigEndian.Uint16(body))
-		topic, payload := string(body[2:end]), body[end:]
+		topic, payload := body[2:end], body[end:]
 		if kind != mqttPublish {
 			_, _ = c.Write([]byte{mqttPuback, 2, payload[0], payload[1]})
 			payload = payload[2:]
@@ -157,7 +158,7 @@ func (f *fakeGateway) packet(c net.Conn, kind byte, body []byte) {
 		if f.dropped() {
 			return
 		}
-		_, _ = f.udp.WriteToUDP(p.Append(nil), f.topics[topic])
+		_, _ = f.udp.WriteToUDP(p.Append(nil), f.topics[string(topic)])
 	}
 }
 

@@ -149,8 +149,8 @@ func (g *Generator) poll(timeout time.Duration) error {
 }
 
 func (g *Generator) receive(d *device) error {
-	n, errno := read(d.fd, g.in)
-	if errno != 0 {
+	n, _ := read(d.fd, g.in)
+	if n < 0 {
 		return nil // EAGAIN, or an ICMP message: no answer will come
 	}
 	p, err := g.decoder.Decode(g.in[:n])

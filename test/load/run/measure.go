@@ -170,7 +170,10 @@ func disturbed(r generator.Result) bool { return r.Other > r.Elapsed/4 }
 const header = "scenario           clients   msgs/s  msgs/CPU-s  us/msg  of echo      p50      p99    lost   dup  refused"
 
 func (r row) line(what string, clients int, bare row) string {
-	ratio := "-"
+	each, ratio := "-", "-"
+	if r.perCPU > 0 {
+		each = fmt.Sprintf("%.2f", 1e6/r.perCPU)
+	}
 	if bare.perCPU > 0 {
 		ratio = fmt.Sprintf("%.2f", r.perCPU/bare.perCPU)
 	}
@@ -184,8 +187,8 @@ func (r row) line(what string, clients int, bare row) string {
 	if r.disturbed {
 		mark = " *"
 	}
-	return fmt.Sprintf("%-18s %7d %8.0f  %10.0f  %6.2f  %7s  %7s  %7s  %6d  %4d  %7d%s", what, clients, r.perSecond, r.perCPU,
-		1e6/r.perCPU, ratio, short(r.p50), short(r.p99), lost, duplicates, refused, mark)
+	return fmt.Sprintf("%-18s %7d %8.0f  %10.0f  %6s  %7s  %7s  %7s  %6d  %4d  %7d%s", what, clients, r.perSecond, r.perCPU,
+		each, ratio, short(r.p50), short(r.p99), lost, duplicates, refused, mark)
 }
 
 // short is a duration in microseconds, or from 10 ms in milliseconds.

@@ -59,7 +59,7 @@ func (s *settings) server(ctx context.Context, bare bool) (*server, error) {
 		}
 		command = self + " --echo " + udp
 	}
-	srv, err := start(ctx, command)
+	srv, err := start(command)
 	if err != nil {
 		return nil, err
 	}
@@ -71,7 +71,7 @@ func (s *settings) server(ctx context.Context, bare bool) (*server, error) {
 }
 
 // start runs a command by a shell, which becomes it, in an empty directory.
-func start(ctx context.Context, command string) (*server, error) {
+func start(command string) (*server, error) {
 	dir, err := os.MkdirTemp("", "load-")
 	if err != nil {
 		return nil, err
@@ -97,7 +97,7 @@ func start(ctx context.Context, command string) (*server, error) {
 	ended := make(chan struct{})
 	go func() { result = cmd.Wait(); close(ended) }()
 	return &server{pid: cmd.Process.Pid, ended: ended, stop: func() error {
-		defer os.RemoveAll(dir)
+		defer func() { _ = os.RemoveAll(dir) }()
 		_ = cmd.Process.Signal(syscall.SIGTERM)
 		select {
 		case <-ended:
@@ -120,7 +120,7 @@ func (srv *server) await(ctx context.Context, bare bool) error {
 	if err != nil {
 		return err
 	}
-	defer c.Close()
+	defer func() { _ = c.Close() }()
 	hello := []byte("\x0a\x04\x04\x01\x00\x3cload") // CONNECT
 	if bare {
 		hello = []byte("\x02\x16") // PINGREQ
@@ -159,11 +159,11 @@ func freeAddresses() (udp, tcp string, err error) {
 	if err != nil {
 		return "", "", err
 	}
-	defer u.Close()
+	defer func() { _ = u.Close() }()
 	t, err := net.Listen("tcp4", "127.0.0.1:0")
 	if err != nil {
 		return "", "", err
 	}
-	defer t.Close()
+	defer func() { _ = t.Close() }()
 	return u.LocalAddr().String(), t.Addr().String(), nil
 }
