@@ -13,6 +13,7 @@
 package config
 
 import (
+	"mqttsn-gateway/broker/embedded"
 	"mqttsn-gateway/broker/upstream"
 	"mqttsn-gateway/gateway"
 	"mqttsn-gateway/gateway/admin"
@@ -34,8 +35,13 @@ type Config struct {
 	// flag --udp ADDR replaces the list.
 	UDP []udp.Options `mapstructure:"udp"`
 
-	// Broker is the MQTT broker elsewhere that the gateway connects clients with.
+	// Broker is the MQTT broker elsewhere that the gateway connects clients with. Without
+	// a url there, clients are connected with the embedded broker.
 	Broker upstream.Options `mapstructure:"broker"`
+
+	// MQTT is the embedded broker, to which MQTT clients can connect. It is not started
+	// when broker.url is set.
+	MQTT embedded.Options `mapstructure:"mqtt"`
 
 	// PredefinedTopics lists the topic ids that clients and gateway know beforehand.
 	PredefinedTopics []session.PredefinedTopic `mapstructure:"predefined_topics"`
@@ -55,6 +61,7 @@ func Default() Config {
 		Session: session.DefaultOptions(),
 		UDP:     []udp.Options{udp.DefaultOptions()},
 		Broker:  upstream.DefaultOptions(),
+		MQTT:    embedded.DefaultOptions(),
 		Admin:   admin.DefaultOptions(),
 		Log:     DefaultLogOptions(),
 	}

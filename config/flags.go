@@ -12,6 +12,7 @@ type Flags struct {
 	set      *pflag.FlagSet
 	file     string
 	udp      []string
+	mqtt     []string
 	broker   string
 	admin    string
 	logLevel string
@@ -23,7 +24,8 @@ func AddFlags(set *pflag.FlagSet) *Flags {
 	f := &Flags{set: set}
 	set.StringVar(&f.file, "config", "", "read this `FILE`; \"gateway config sample\" prints one")
 	set.StringArrayVar(&f.udp, "udp", nil, "listen for MQTT-SN at this UDP `ADDR`ess, such as :1883 (may be repeated)")
-	set.StringVar(&f.broker, "broker", "", "connect clients with the MQTT broker at `URL`, such as mqtt://localhost:1884")
+	set.StringArrayVar(&f.mqtt, "mqtt", nil, "the embedded broker listens for MQTT at this TCP `ADDR`ess (may be repeated)")
+	set.StringVar(&f.broker, "broker", "", "connect clients with the MQTT broker at `URL`, such as mqtt://localhost:1884, instead of the embedded one")
 	set.StringVar(&f.admin, "admin", "", "serve health checks and metrics at this TCP `ADDR`ess; \"\" for none")
 	set.StringVar(&f.logLevel, "log-level", "", "log from this `LEVEL` on: debug, info, warn or error")
 	set.StringArrayVar(&f.options, "set", nil, "set any option of the file: `KEY=VALUE` (may be repeated)")
@@ -47,6 +49,9 @@ func (f *Flags) Input(environ []string) Input {
 			listeners[i] = map[string]string{"listen": addr}
 		}
 		in.Flags = append(in.Flags, Setting{"udp", asYAML(listeners), "--udp"})
+	}
+	if len(f.mqtt) > 0 {
+		in.Flags = append(in.Flags, Setting{"mqtt.listeners", asYAML(f.mqtt), "--mqtt"})
 	}
 	for _, s := range []struct{ flag, key, value string }{
 		{"broker", "broker.url", f.broker},

@@ -20,13 +20,16 @@ func parse(t *testing.T, environ []string, args ...string) (Config, Origins, err
 func TestFlags(t *testing.T) {
 	file := write(t, "udp:\n- listen: 127.0.0.1:9\n  mtu: 100\nadmin:\n  listen: 127.0.0.1:9\nlog:\n  level: warn\n")
 	c, origins, err := parse(t, []string{"MQTTSN_LOG_LEVEL=error", "MQTTSN_ADMIN_LISTEN=127.0.0.1:8"},
-		"--config", file, "--udp", ":1", "--udp", "[::1]:2", "--admin", "",
+		"--config", file, "--udp", ":1", "--udp", "[::1]:2", "--mqtt", ":3", "--mqtt", ":4", "--admin", "",
 		"--log-level", "debug", "--set", "session.n_retry=7", "--set", "predefined_topics=[{id: 1, topic: a=b}]")
 	if err != nil {
 		t.Fatal(err)
 	}
 	if len(c.UDP) != 2 || c.UDP[0].Listen != ":1" || c.UDP[0].MTU != 1400 || c.UDP[1].Listen != "[::1]:2" {
 		t.Errorf("--udp: got %+v", c.UDP)
+	}
+	if len(c.MQTT.Listeners) != 2 || c.MQTT.Listeners[1] != ":4" {
+		t.Errorf("--mqtt: got %+v", c.MQTT)
 	}
 	if c.Admin.Listen != "" || origins["admin.listen"] != "--admin" {
 		t.Errorf("--admin: got %q from %q", c.Admin.Listen, origins["admin.listen"])

@@ -4,8 +4,12 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/netip"
+	"strings"
+	"syscall"
 
 	"mqttsn-gateway/broker"
+	"mqttsn-gateway/broker/embedded"
 	"mqttsn-gateway/broker/upstream"
 	"mqttsn-gateway/config"
 	"mqttsn-gateway/gateway/admin"
@@ -27,7 +31,7 @@ type brokerSide struct {
 // newBrokerSide makes the broker that the configuration asks for.
 func newBrokerSide(c config.Config, log *slog.Logger) (*brokerSide, error) {
 	if c.Broker.URL == "" {
-		return nil, errors.New("broker.url: which broker? --broker URL")
+		return newEmbedded(c.MQTT, log)
 	}
 	b, err := upstream.New(c.Broker, log)
 	if err != nil {
@@ -41,4 +45,32 @@ func newBrokerSide(c config.Config, log *slog.Logger) (*brokerSide, error) {
 		openFlags: "--udp :1883",
 		close:     func() error { return nil },
 	}, nil
+}
+
+func newEmbedded(o embedded.Options, log *slog.Logger) (*brokerSide, error) {
+	b, err := embedded.New(o, log)
+	if errors.Is(err, syscall.EADDRINUSE) {
+		return nil, fmt.Errorf("mqtt.listeners: %w; or have devices use that broker: --broker mqtt://localhost:1883", err)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("mqtt: %w", err)
+	}
+	side := &brokerSide{
+		broker:    b,
+		metrics:   embeddedMetrics(b),
+		local:     true,
+		openFlags: "--udp :1883 --mqtt :1883",
+		close:     b.Close,
+	}
+	var texts []string
+	for _, addr := range b.Addrs() {
+		texts = append(texts, "mqtt tcp "+addr.String())
+		ap, err := netip.ParseAddrPort(addr.String())
+		side.local = side.local && err == nil && ap.Addr().IsLoopback()
+	}
+	if len(texts) == 0 {
+		texts = []string{"no MQTT clients"}
+	}
+	side.text = strings.Join(texts, ", ") + " (embedded broker)"
+	return side, nil
 }

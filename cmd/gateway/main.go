@@ -28,7 +28,7 @@ func main() {
 	cmd := rootCommand()
 	if err := cmd.ExecuteContext(ctx); err != nil {
 		report(os.Stderr, err)
-		os.Exit(1)
+		os.Exit(exitStatus(err))
 	}
 }
 

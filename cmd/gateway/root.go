@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -14,8 +15,8 @@ import (
 
 const rootLong = `gateway lets MQTT-SN clients (sensors, radios, microcontrollers) take part in MQTT.
 
-Without flags it listens for MQTT-SN on UDP port 1883, on this host only. To let the network in:
---udp :1883`
+Without flags it listens on this host only: for MQTT-SN on UDP port 1883, and with its own
+MQTT broker on TCP port 1883. To let the network in: gateway --udp :1883 --mqtt :1883`
 
 // rootCommand is the command line. The root itself runs the gateway.
 func rootCommand() *cobra.Command {
@@ -29,6 +30,9 @@ func rootCommand() *cobra.Command {
 	}
 	flags := config.AddFlags(root.Flags())
 	root.RunE = func(cmd *cobra.Command, _ []string) error {
+		if cmd.Flags().Changed("broker") && cmd.Flags().Changed("mqtt") {
+			return errors.New("--mqtt is for the embedded broker, which does not run with --broker")
+		}
 		c, origins, err := config.Load(flags.Input(os.Environ()))
 		if err != nil {
 			return err
@@ -36,12 +40,17 @@ func rootCommand() *cobra.Command {
 		return run(cmd.Context(), c, origins, newLogger(os.Stderr, c.Log))
 	}
 	root.CompletionOptions.HiddenDefaultCmd = true
-	root.AddCommand(configCommand(), versionCommand())
+	root.AddCommand(pubCommand(), subCommand(), configCommand(), versionCommand())
 	return root
 }
 
 func configCommand() *cobra.Command {
-	cmd := &cobra.Command{Use: "config", Short: "Print and check configuration files", Args: cobra.NoArgs}
+	cmd := &cobra.Command{
+		Use:   "config",
+		Short: "Print and check configuration files",
+		Args:  cobra.NoArgs,
+		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+	}
 	cmd.AddCommand(&cobra.Command{
 		Use:   "sample",
 		Short: "Print a configuration file with every option, its meaning and its default",
