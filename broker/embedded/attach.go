@@ -1,0 +1,161 @@
+package embedded
+
+import (
+	"time"
+
+	"mqttsn-gateway/broker"
+)
+
+// attachment is what a client wants when it connects.
+type attachment struct {
+	clean  bool          // forget an earlier session
+	expiry time.Duration // how long the session is kept when the client has gone
+	window uint16        // how many messages may be in flight to it
+	will   *will
+}
+
+// attach connects a client, by its line, to its session, resumed or new. There is one
+// session for a client id, whoever comes and however many at the same time: another
+// connection of that id is ended first [MQTT-3.1.4-3]. The line is told in accept, or
+// else the code is a failure.
+func (b *Broker) attach(id string, l line, o *attachment) broker.Code {
+	b.mu.Lock()
+	if b.closing {
+		b.mu.Unlock()
+		return broker.CodeServerUnavailable
+	}
+	s := b.sessions[id]
+	var last *will
+	if s != nil {
+		s.mu.Lock()
+		last = s.supersede(l, o)
+		if o.clean || s.expiry == 0 || s.line == nil && s.due <= b.now() {
+			s.finish()
+			s.mu.Unlock()
+			s = nil
+		}
+	}
+	present := s != nil
+	if s == nil {
+		if len(b.sessions) >= b.options.MaxSessions {
+			b.mu.Unlock()
+			b.publishWill(last)
+			return broker.CodeQuota
+		}
+		s = &session{broker: b, id: id}
+		b.sessions[id] = s
+		b.stats.sessions.Add(1)
+		s.mu.Lock()
+	}
+	s.attach(l, o, present)
+	s.mu.Unlock()
+	b.mu.Unlock()
+	b.publishWill(last)
+	return broker.CodeSuccess
+}
+
+// supersede ends what there is of the client before it is connected anew by l. It
+// returns the will that is to be published now, nil for none. The caller holds s.mu.
+//
+// A connection that is taken over was not ended by its client, so its will is published
+// [MQTT-3.1.2-8], unless it has a delay and the session goes on [MQTT-3.1.3-9]. A device
+// that connects again over the same Conn was not lost: its old will is just replaced.
+func (s *session) supersede(l line, o *attachment) *will {
+	w := s.will
+	s.will = nil
+	switch {
+	case s.line == l:
+		return nil
+	case s.line != nil:
+		s.line.end(broker.CodeTakenOver)
+	}
+	if w != nil && w.delay > 0 && !o.clean && s.expiry > 0 {
+		return nil
+	}
+	return w
+}
+
+// detach ends a client's connection; lost says that its will is to be published. Nothing
+// happens if the session has another line by now.
+func (b *Broker) detach(s *session, l line, lost bool) {
+	b.mu.Lock()
+	s.mu.Lock()
+	if s.line != l {
+		s.mu.Unlock()
+		b.mu.Unlock()
+		return
+	}
+	w := s.will
+	if !lost || b.closing {
+		w = nil
+	}
+	s.line, s.will = nil, nil
+	if s.expiry == 0 { // the session ends now, and with it a will's delay [MQTT-3.1.3-9]
+		s.finish()
+	} else {
+		s.due = after(b.now(), s.expiry)
+		if w != nil && w.delay > 0 {
+			w.due = after(b.now(), w.delay)
+			s.will, w = w, nil
+		}
+		s.file()
+	}
+	s.mu.Unlock()
+	b.mu.Unlock()
+	b.publishWill(w)
+}
+
+// longestExpiry is how long a session may be kept.
+func (b *Broker) longestExpiry() time.Duration {
+	if b.options.SessionExpiryMax == 0 {
+		return forever
+	}
+	return b.options.SessionExpiryMax
+}
+
+// after is the instant d after now; forever stays forever.
+func after(now, d time.Duration) time.Duration {
+	if d > forever-now {
+		return forever
+	}
+	return now + d
+}
+
+// file notes when something is due for a session whose client is away. The caller holds
+// s.mu.
+func (s *session) file() {
+	at := s.due
+	if s.will != nil {
+		at = min(at, s.will.due)
+	}
+	if at == forever {
+		s.broker.deadlines.remove(s)
+	} else {
+		s.broker.deadlines.file(s, at)
+	}
+}
+
+// expire ends the sessions and publishes the wills that are due.
+func (b *Broker) expire() {
+	for s := b.deadlines.dueAt(b.now()); s != nil; s = b.deadlines.dueAt(b.now()) {
+		b.mu.Lock()
+		s.mu.Lock()
+		var w *will
+		now := b.now()
+		switch {
+		case s.ended || s.line != nil:
+			b.deadlines.remove(s)
+		case s.due <= now:
+			w = s.will
+			s.finish()
+		default:
+			if s.will != nil && s.will.due <= now {
+				w, s.will = s.will, nil
+			}
+			s.file()
+		}
+		s.mu.Unlock()
+		b.mu.Unlock()
+		b.publishWill(w)
+	}
+}

@@ -1,0 +1,100 @@
+package embedded
+
+import (
+	"log/slog"
+	"net"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"mqttsn-gateway/broker"
+)
+
+// Broker is the embedded broker. All methods may be called from any goroutine.
+type Broker struct {
+	options Options
+	log     *slog.Logger
+	start   time.Time // origin of the broker's time
+
+	mu       sync.Mutex
+	sessions map[string]*session // by client id
+	closing  bool                // nobody new is let in
+
+	topics    topics
+	retained  retained
+	retaining sync.Mutex // by who publishes retained messages, see publish
+	deadlines deadlines
+	stats     counters
+	dirty     dirty
+	told      atomic.Bool // a device has been told something since the last wake
+	sys       sys
+
+	listeners []net.Listener
+	clients   clients
+	wake      func() // set before there is a goroutine that calls it
+}
+
+// New makes a broker and opens its listeners: MQTT clients can connect, and are served
+// once Serve runs. Devices can be served at once. The options are validated.
+func New(o Options, log *slog.Logger) (*Broker, error) {
+	if err := o.Validate(); err != nil {
+		return nil, err
+	}
+	b := &Broker{
+		options:   o,
+		log:       log,
+		start:     time.Now(),
+		sessions:  make(map[string]*session),
+		topics:    newTopics(o.MaxTopicLevels),
+		retained:  retained{maxMessages: o.MaxRetainedMessages, maxBytes: o.MaxRetainedBytes},
+		deadlines: newDeadlines(),
+		wake:      func() {},
+	}
+	b.clients.open = make(map[*client]struct{})
+	b.sys.init(b)
+	if err := b.listen(); err != nil {
+		return nil, err
+	}
+	return b, nil
+}
+
+// now is the broker's time: since its start, untouched by changes of the clock.
+func (b *Broker) now() time.Duration { return time.Since(b.start) }
+
+// Open makes a Conn for a device: broker.Broker.
+func (b *Broker) Open(clientID string, to broker.Receiver) broker.Conn {
+	return &device{broker: b, id: clientID, to: to}
+}
+
+// Up reports whether clients can be served: until a shutdown has begun.
+func (b *Broker) Up() bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return !b.closing
+}
+
+// Flush sends MQTT clients what has gathered for them: broker.Broker.
+func (b *Broker) Flush() {
+	for _, c := range b.dirty.take() {
+		c.out.flush()
+	}
+}
+
+// settle ends a batch of work of one of the broker's own goroutines: clients are sent
+// what has gathered for them, and the gateway is set to work if devices were told
+// something. It is called with no lock held.
+func (b *Broker) settle() {
+	b.Flush()
+	if b.told.Load() && b.told.Swap(false) {
+		b.wake()
+		b.Flush()
+	}
+}
+
+// tell hands an event to a device.
+func (b *Broker) tell(to broker.Receiver, ev broker.Event) {
+	to.Receive(ev)
+	if !b.told.Load() {
+		b.told.Store(true)
+	}
+}

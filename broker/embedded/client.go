@@ -1,0 +1,228 @@
+package embedded
+
+import (
+	"errors"
+	"net"
+	"os"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"mqttsn-gateway/broker"
+	"mqttsn-gateway/broker/mqtt"
+)
+
+// lingerTime is how long a connection that the broker ends may take to be sent its last
+// octets, and then to be closed by the client.
+const lingerTime = time.Second
+
+// client is the connection of one MQTT client. One goroutine reads it and handles what
+// comes; others only add to its output.
+type client struct {
+	broker *Broker
+	conn   net.Conn
+	out    output
+	over   atomic.Bool // the connection is ending: nothing from the client counts any more
+
+	// Set before the client is attached, and fixed from then on.
+	version   mqtt.Version
+	session   *session
+	maxPacket int           // the largest that the client takes; 0: any
+	keepAlive time.Duration // after which a silent client is lost, 0: never
+	connack   *mqtt.Connack // until it is sent
+
+	// For the reader alone.
+	reader  *mqtt.Reader
+	decoder mqtt.Decoder
+	due     time.Time // when the client is lost if it stays silent; zero: never
+	left    bool      // it has disconnected as it should: no will
+	gone    bool      // nothing can be sent to it any more, or need be
+	lasting bool      // its CONNECT said that the session outlives the connection
+	packets uint64    // not counted yet
+}
+
+// errSilent is what reading fails with when the client has been silent for too long.
+var errSilent = errors.New("embedded: nothing came from the client in time")
+
+// run serves the connection until it has ended.
+func (c *client) run() {
+	b := c.broker
+	c.reader = mqtt.NewReader(c, b.options.MaxPacketSize)
+	c.expectBy(time.Now().Add(b.options.ConnectTimeout))
+	if c.connect() {
+		c.converse()
+	}
+	if c.session != nil {
+		b.detach(c.session, c, !c.left)
+	}
+	b.stats.packetsIn.Add(c.packets)
+	b.settle()
+	if !c.gone {
+		c.linger()
+	}
+	c.out.abort()
+	c.conn.Close()
+	b.clients.remove(c)
+}
+
+// converse handles packet after packet.
+func (c *client) converse() {
+	for !c.over.Load() {
+		h, body, err := c.reader.Next()
+		if err != nil {
+			c.broken(err)
+			return
+		}
+		if c.over.Load() {
+			return
+		}
+		c.packets++
+		c.handle(h, body)
+		if !c.reader.Buffered() {
+			c.endBatch()
+		}
+	}
+}
+
+// endBatch is called when all that has come so far is handled.
+func (c *client) endBatch() {
+	c.broker.stats.packetsIn.Add(c.packets)
+	c.packets = 0
+	if c.keepAlive > 0 {
+		c.due = time.Now().Add(c.keepAlive)
+	}
+	c.broker.settle()
+	if drained := c.out.congested(c.broker.options.MaxQueuedBytes); drained != nil {
+		c.wait(drained)
+	}
+}
+
+// wait stops reading from a client that does not read our answers, or they would pile up
+// without end.
+func (c *client) wait(drained <-chan struct{}) {
+	var lost <-chan time.Time
+	if c.keepAlive > 0 {
+		timer := time.NewTimer(c.keepAlive)
+		defer timer.Stop()
+		lost = timer.C
+	}
+	select {
+	case <-drained:
+	case <-lost:
+		c.end(codeKeepAliveTimeout)
+	}
+}
+
+// broken ends the connection after an error of reading.
+func (c *client) broken(err error) {
+	var bad *mqtt.Error
+	switch {
+	case errors.As(err, &bad):
+		c.fail(broker.Code(bad.Code), bad.Field, bad.Reason)
+	case errors.Is(err, errSilent):
+		c.fail(codeKeepAliveTimeout, "keep alive", "exceeded")
+	default:
+		c.gone = true
+	}
+}
+
+// fail ends the connection because of what the client has done.
+func (c *client) fail(code broker.Code, what, reason string) {
+	id := ""
+	if c.session != nil {
+		id = c.session.id
+	}
+	c.broker.log.Debug("MQTT client disconnected", "client", id, "remote", c.conn.RemoteAddr(),
+		"code", mqtt.Code(code).String(), "what", what, "why", reason)
+	c.end(code)
+}
+
+// end says that the connection is over: line.
+func (c *client) end(code broker.Code) {
+	if !c.over.Swap(true) {
+		c.out.close(code)
+	}
+}
+
+// endStream is called when all that the client is to get was written.
+func (c *client) endStream() {
+	if half, ok := c.conn.(interface{ CloseWrite() error }); ok && half.CloseWrite() == nil {
+		_ = c.conn.SetReadDeadline(time.Now().Add(lingerTime))
+		return
+	}
+	c.conn.Close()
+}
+
+// linger waits for the client to close the connection, after it was told why it should:
+// closing it while octets of the client are unread would make the system drop what was
+// sent last.
+func (c *client) linger() {
+	_ = c.conn.SetReadDeadline(time.Now().Add(2 * lingerTime))
+	var b [512]byte
+	for {
+		if _, err := c.conn.Read(b[:]); err != nil {
+			return
+		}
+	}
+}
+
+// expectBy sets the instant at which the client is lost if nothing has come.
+func (c *client) expectBy(due time.Time) {
+	c.due = due
+	_ = c.conn.SetReadDeadline(due)
+	if c.over.Load() {
+		// The connection was ended meanwhile, and with a deadline that must hold.
+		_ = c.conn.SetReadDeadline(time.Now().Add(lingerTime))
+	}
+}
+
+// Read reads octets for the Reader: io.Reader. The deadline is moved only when it has
+// come and something was read since it was set.
+func (c *client) Read(b []byte) (int, error) {
+	for {
+		n, err := c.conn.Read(b)
+		if n > 0 || !errors.Is(err, os.ErrDeadlineExceeded) || c.over.Load() {
+			return n, err
+		}
+		if !time.Now().Before(c.due) {
+			return 0, errSilent
+		}
+		c.expectBy(c.due)
+	}
+}
+
+// clients are the open connections of MQTT clients.
+type clients struct {
+	mu     sync.Mutex
+	open   map[*client]struct{}
+	closed bool           // nobody new is let in
+	group  sync.WaitGroup // of all goroutines that serve connections
+}
+
+// serve serves a new connection in a goroutine, or closes it if there are too many.
+func (b *Broker) serve(conn net.Conn) {
+	c := &client{broker: b, conn: conn}
+	c.out.client = c
+	c.out.raw = newRawWriter(conn)
+	c.decoder.From = mqtt.FromClient
+	l := &b.clients
+	l.mu.Lock()
+	ok := len(l.open) < b.options.MaxConnections && !l.closed
+	if ok {
+		l.open[c] = struct{}{}
+		b.stats.connections.Add(1)
+		l.group.Go(c.run)
+	}
+	l.mu.Unlock()
+	if !ok {
+		b.stats.refused.Add(1)
+		conn.Close()
+	}
+}
+
+func (l *clients) remove(c *client) {
+	l.mu.Lock()
+	delete(l.open, c)
+	l.mu.Unlock()
+	c.broker.stats.connections.Add(-1)
+}

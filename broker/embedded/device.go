@@ -1,0 +1,184 @@
+package embedded
+
+import (
+	"bytes"
+	"sync/atomic"
+
+	"mqttsn-gateway/broker"
+)
+
+// device is one MQTT-SN client's connection, by way of the gateway: broker.Conn. Nothing
+// is encoded in between: its messages are the broker's own.
+type device struct {
+	broker *Broker
+	id     string
+	to     broker.Receiver
+	live   atomic.Bool // connected
+
+	// For the caller of Do alone.
+	session *session
+	connect broker.Token // of the Connect that is under way
+}
+
+// Do asks for something: broker.Conn. It is never busy.
+func (d *device) Do(r *broker.Request) error {
+	if r.Op == broker.Connect {
+		d.attach(r)
+		return nil
+	}
+	if !d.live.Load() {
+		return broker.ErrClosed
+	}
+	switch r.Op {
+	case broker.Publish:
+		d.publish(r)
+	case broker.Subscribe:
+		return d.subscribe(r)
+	case broker.Unsubscribe:
+		return d.unsubscribe(r)
+	case broker.Ack:
+		return d.ack(r)
+	case broker.SetWill:
+		return d.setWill(r)
+	case broker.Disconnect, broker.Abandon:
+		d.leave()
+		d.broker.detach(d.session, d, r.Op == broker.Abandon)
+	}
+	return nil
+}
+
+func (d *device) answer(r *broker.Request, ev broker.Event) {
+	ev.Kind, ev.Token = broker.Answered, r.Token
+	d.broker.tell(d.to, ev)
+}
+
+func (d *device) attach(r *broker.Request) {
+	o := attachment{
+		clean:  r.CleanSession,
+		window: uint16(d.broker.options.DeviceInflight),
+		will:   d.will(r.Will),
+	}
+	if !r.CleanSession {
+		o.expiry = d.broker.longestExpiry()
+	}
+	code := broker.CodeSuccess
+	if o.will != nil {
+		code = d.broker.topics.mayPublish(o.will.message.Topic)
+	}
+	if !code.Failed() {
+		d.connect = r.Token
+		code = d.broker.attach(d.id, d, &o)
+	}
+	if code.Failed() {
+		d.answer(r, broker.Event{Code: code})
+	}
+}
+
+func (d *device) will(m *broker.Message) *will {
+	if m == nil {
+		return nil
+	}
+	w := &will{message: message{Message: *m, from: d.id}}
+	w.message.Payload = bytes.Clone(m.Payload)
+	return w
+}
+
+func (d *device) publish(r *broker.Request) {
+	b := d.broker
+	route, code := b.topics.route(r.Topic)
+	if len(r.Payload) > b.options.MaxPacketSize {
+		code = broker.CodePacketTooLarge
+	}
+	if code.Failed() {
+		b.stats.refuse(code)
+	} else {
+		p := newPublication()
+		p.Topic, p.Payload, p.QoS, p.Retain = route.topic, r.Payload, r.QoS, r.Retain
+		p.from, p.refuse = d.id, r.QoS > 0
+		code = b.publish(p, route)
+		p.release()
+	}
+	if r.QoS > 0 {
+		d.answer(r, broker.Event{Code: code})
+	}
+}
+
+func (d *device) subscribe(r *broker.Request) error {
+	w := []wanted{{filter: r.Topic, sub: subscription{qos: r.QoS}}}
+	if !d.session.subscribe(d, w, func() { d.answer(r, broker.Event{Code: w[0].code, QoS: r.QoS}) }) {
+		return broker.ErrClosed
+	}
+	return nil
+}
+
+func (d *device) unsubscribe(r *broker.Request) error {
+	if _, ok := d.session.unsubscribe(d, []string{r.Topic}); !ok {
+		return broker.ErrClosed
+	}
+	d.answer(r, broker.Event{})
+	return nil
+}
+
+func (d *device) ack(r *broker.Request) error {
+	s := d.session
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.line != d {
+		return broker.ErrClosed
+	}
+	if r.Token <= 0xFFFF {
+		s.acked(uint16(r.Token))
+	}
+	return nil
+}
+
+func (d *device) setWill(r *broker.Request) error {
+	s := d.session
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.line != d {
+		return broker.ErrClosed
+	}
+	s.will = d.will(r.Will)
+	return nil
+}
+
+// leave notes that the device is not connected any more.
+func (d *device) leave() {
+	if d.live.Swap(false) {
+		d.broker.stats.devices.Add(-1)
+	}
+}
+
+// accept answers Connect: line.
+func (d *device) accept(s *session, present bool) {
+	d.session = s
+	if !d.live.Swap(true) {
+		d.broker.stats.devices.Add(1)
+	}
+	d.broker.tell(d.to, broker.Event{Kind: broker.Answered, Token: d.connect, SessionPresent: present})
+}
+
+// pass hands over a QoS 0 message: line.
+func (d *device) pass(p *publication, retain bool, _ *rare) reason {
+	d.broker.tell(d.to, broker.Event{Kind: broker.Delivered, Retain: retain, Message: &p.keep().Message})
+	return noReason
+}
+
+// send hands over a QoS 1 or 2 message: line.
+func (d *device) send(m *delivery, _ bool) reason {
+	d.broker.tell(d.to, broker.Event{
+		Kind:    broker.Delivered,
+		Token:   broker.Token(m.id),
+		QoS:     m.qos,
+		Retain:  m.retain,
+		Message: &m.message.Message,
+	})
+	return noReason
+}
+
+// end says that the connection is over: line.
+func (d *device) end(code broker.Code) {
+	d.leave()
+	d.broker.tell(d.to, broker.Event{Kind: broker.Closed, Code: code})
+}

@@ -1,0 +1,50 @@
+// Package embedded is our own MQTT broker, in this process. It implements the seam of
+// package broker for devices, without encoding anything in between, and serves ordinary
+// MQTT 3.1, 3.1.1 and 5 clients over TCP. A client id is one client with one session,
+// whichever protocol it comes in by.
+//
+// # The way of a message
+//
+// A publisher, [broker.Conn] or client, asks topics for the route of the topic and calls
+// Broker.publish. That offers the message to the session of each target: to an MQTT
+// client it is encoded into the output of its connection, to a device it is handed as it
+// is, and QoS 1 and 2 are put into the session's queue first. When publish returns, the
+// message is in the queue of every session that is to get it, and only then is the
+// publisher answered. Order is kept because a publisher waits for publish to return, and
+// because a session's lock is held while it gets a message [MQTT-4.6.0-6].
+//
+// Nothing here blocks: outputs are written by Broker.Flush, which does not wait, after a
+// batch of work of the gateway's or of a reader's.
+//
+// # Locks
+//
+// In this order, each held for a short time and never while wake is called:
+//
+//	Broker.retaining → Broker.mu → session.mu → one of topics.mu, retained.mu,
+//	deadlines.mu, output.mu → dirty.mu; and from session.mu the receiver's own
+//
+// # What is ours to decide
+//
+// QoS 2 from a client is passed on when PUBLISH comes, and its identifier kept with the
+// session until PUBREL: method B of MQTT 3.1.1, figure 4.3. PUBREC is sent after the
+// message is in its subscribers' queues. A device's QoS 2 message comes once through the
+// seam and needs no identifier.
+//
+// A client with overlapping subscriptions gets a message once, with the highest granted
+// QoS and all subscription identifiers [MQTT-3.3.4-2] [MQTT-3.3.4-4].
+//
+// A message for a client whose queue is full is dropped for that client, the newest one
+// as with Mosquitto, and counted as queue_full. Nothing else that was acknowledged to
+// its publisher is dropped, but for message expiry, for the client's own maximum packet
+// size, and when the session ends; each is counted, see [Stats].
+//
+// Without MQTT 5, a publish that is not allowed is acknowledged and dropped: the
+// connection goes on [MQTT 3.1.1, 3.3.5].
+//
+// The will of a client whose connection is taken over is published [MQTT-3.1.2-8], unless
+// it has a delay and the session goes on. When the broker itself shuts down, it publishes
+// no wills.
+//
+// Shared subscriptions, topic aliases and enhanced authentication are not offered, and
+// CONNACK says so.
+package embedded

@@ -1,0 +1,30 @@
+package embedded
+
+// idSet is a set of packet identifiers. It grows with its spread, to some 12 KiB for all
+// of them. The nil set is empty and can only be read.
+type idSet map[byte]*[4]uint64
+
+func (s idSet) has(id uint16) bool {
+	page := s[byte(id>>8)]
+	return page != nil && page[id>>6&3]&(1<<(id&63)) != 0
+}
+
+func (s idSet) add(id uint16) {
+	page := s[byte(id>>8)]
+	if page == nil {
+		page = new([4]uint64)
+		s[byte(id>>8)] = page
+	}
+	page[id>>6&3] |= 1 << (id & 63)
+}
+
+func (s idSet) remove(id uint16) {
+	page := s[byte(id>>8)]
+	if page == nil {
+		return
+	}
+	page[id>>6&3] &^= 1 << (id & 63)
+	if *page == [4]uint64{} {
+		delete(s, byte(id>>8))
+	}
+}

@@ -1,0 +1,90 @@
+package embedded
+
+import (
+	"bytes"
+	"sync"
+	"time"
+
+	"mqttsn-gateway/broker"
+	"mqttsn-gateway/broker/mqtt"
+)
+
+// message is an application message. One that somebody keeps is shared by all who do,
+// devices included: nobody changes it.
+type message struct {
+	broker.Message
+	// from is the client id of the publisher; empty for the broker's own.
+	from string
+	// properties are those that pass from publisher to subscriber, nil for none. Expiry,
+	// topic alias and subscription identifiers are not among them.
+	properties *mqtt.PublishProperties
+	// expires is the instant at which the message is worth nothing any more, in the
+	// broker's time; 0: never.
+	expires time.Duration
+}
+
+// size is what a message counts against limits in octets.
+func (m *message) size() int { return len(m.Topic) + len(m.Payload) }
+
+// publication is a message on its way through the broker. What it refers to is borrowed
+// from whoever publishes; to keep it, there is keep.
+type publication struct {
+	message
+	kept *message
+	// refuse says that the publisher understands a refusal.
+	refuse bool
+	// passed is to how many clients it was passed with QoS 0.
+	passed int
+}
+
+var publications = sync.Pool{New: func() any { return new(publication) }}
+
+func newPublication() *publication { return publications.Get().(*publication) }
+
+func (p *publication) release() {
+	*p = publication{}
+	publications.Put(p)
+}
+
+// carry makes the publication one of a kept message.
+func (p *publication) carry(m *message) {
+	p.message, p.kept = *m, m
+}
+
+// keep returns the message for keeping. All who keep it get the same copy.
+func (p *publication) keep() *message {
+	if p.kept == nil {
+		m := p.message
+		m.Payload = bytes.Clone(p.Payload)
+		m.properties = cloneProperties(p.properties)
+		p.kept = &m
+	}
+	return p.kept
+}
+
+// passedOn returns the properties that go on to subscribers, nil for none. It changes p.
+func passedOn(p *mqtt.PublishProperties) *mqtt.PublishProperties {
+	p.MessageExpiry = mqtt.Optional[uint32]{}
+	p.TopicAlias = 0
+	p.SubscriptionIDs = nil
+	if !p.PayloadFormat.Set && p.ResponseTopic == nil && p.CorrelationData == nil && p.ContentType == nil && len(p.User) == 0 {
+		return nil
+	}
+	return p
+}
+
+func cloneProperties(p *mqtt.PublishProperties) *mqtt.PublishProperties {
+	if p == nil {
+		return nil
+	}
+	c := &mqtt.PublishProperties{
+		PayloadFormat:   p.PayloadFormat,
+		ResponseTopic:   bytes.Clone(p.ResponseTopic),
+		CorrelationData: bytes.Clone(p.CorrelationData),
+		ContentType:     bytes.Clone(p.ContentType),
+	}
+	for _, u := range p.User {
+		c.User = append(c.User, mqtt.UserProperty{Name: bytes.Clone(u.Name), Value: bytes.Clone(u.Value)})
+	}
+	return c
+}

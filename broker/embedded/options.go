@@ -1,0 +1,178 @@
+package embedded
+
+import (
+	"fmt"
+	"net"
+	"strconv"
+	"time"
+)
+
+// Options are the settings of the embedded broker. Names are Mosquitto's where it has
+// the same setting.
+type Options struct {
+	// Listeners are the addresses at which MQTT clients can connect over TCP, each
+	// HOST:PORT. An empty HOST means every address of this machine, PORT 0 a free port.
+	// Default ["127.0.0.1:1883"], which only programs on this machine can reach. An
+	// empty list lets no MQTT client in; devices are served all the same.
+	Listeners []string `mapstructure:"listeners"`
+
+	// MaxConnections is how many MQTT clients may be connected at a time, 1 to 1000000;
+	// devices do not count. Default 20000. A connection beyond it is closed at once.
+	// Each costs up to 8 KiB, and a file descriptor of the process.
+	MaxConnections int `mapstructure:"max_connections"`
+
+	// MaxSessions is how many sessions the broker keeps, those of devices and of
+	// clients that are away included, 1 to 100000000. Default 1000000. A new client
+	// beyond it is refused with "quota exceeded". Each costs some 300 octets, its
+	// subscriptions and its queue.
+	MaxSessions int `mapstructure:"max_sessions"`
+
+	// ConnectTimeout is how long a new connection may take to send its CONNECT, 100ms
+	// to 1h. Default 10s. More lets connections that say nothing stay longer.
+	ConnectTimeout time.Duration `mapstructure:"connect_timeout"`
+
+	// MaxPacketSize is the largest packet taken from a client, in octets, 1024 to
+	// 268435460. Default 1048576. A client that sends a larger one is disconnected. More
+	// costs that much memory for each client that really sends it, and for each message
+	// of that size that is retained or queued.
+	MaxPacketSize int `mapstructure:"max_packet_size"`
+
+	// MaxTopicLevels is how many levels a topic or filter may have, 1 to 1000. Default
+	// 200. More costs time to match, not memory.
+	MaxTopicLevels int `mapstructure:"max_topic_levels"`
+
+	// MaxSubscriptions is how many subscriptions one client may have, 1 to 1000000.
+	// Default 10000. Further ones are refused with "quota exceeded". Each costs some
+	// 150 octets and its filter.
+	MaxSubscriptions int `mapstructure:"max_subscriptions"`
+
+	// MaxInflightMessages is how many messages with QoS 1 and 2 are sent to an MQTT
+	// client before it has acknowledged the first, 1 to 65535. Default 20. A client's
+	// own receive maximum is obeyed if it is lower. 1 keeps strict order even when
+	// messages are sent again.
+	MaxInflightMessages int `mapstructure:"max_inflight_messages"`
+
+	// DeviceInflight is the same for MQTT-SN clients: how many messages are handed to
+	// the gateway un-acknowledged, 1 to 65535. Default 16. What is beyond waits in the
+	// broker's queue.
+	DeviceInflight int `mapstructure:"device_inflight"`
+
+	// MaxQueuedMessages is how many messages with QoS 1 and 2 wait for one client above
+	// those in flight, 1 to 10000000. Default 1000. A message that finds the queue full
+	// is dropped for that client and counted as queue_full: its publisher was or will be
+	// told that the broker has it. Each costs some 100 octets; payloads are shared
+	// between the clients that wait for the same message.
+	MaxQueuedMessages int `mapstructure:"max_queued_messages"`
+
+	// MaxQueuedBytes is how many octets of topics and payloads wait for one client,
+	// 1024 to 1073741824; an empty queue takes a message of any size. Default 1048576.
+	// The octets that a connection could not send yet are bounded by the same number:
+	// beyond it QoS 0 messages for a client that does not read are dropped and counted
+	// as slow_client.
+	MaxQueuedBytes int `mapstructure:"max_queued_bytes"`
+
+	// MaxRetainedMessages is how many retained messages are kept, 0 to 100000000.
+	// Default 100000. Beyond it no further topic gets one: QoS 1 and 2 are refused with
+	// "quota exceeded", QoS 0 is passed on but not retained. 0 turns retaining off. Each
+	// costs some 400 octets and its topic and payload.
+	MaxRetainedMessages int `mapstructure:"max_retained_messages"`
+
+	// MaxRetainedBytes is how many octets of topics and payloads are retained at most, 0
+	// to 1099511627776. Default 268435456.
+	MaxRetainedBytes int `mapstructure:"max_retained_bytes"`
+
+	// SessionExpiryMax is how long a session is kept for a client that is away, 0
+	// (without end) or 1s to 87600h. Default 168h. MQTT 5 clients may ask for less;
+	// sessions of devices and of older clients are kept for this time. More costs memory
+	// for clients that never come back.
+	SessionExpiryMax time.Duration `mapstructure:"session_expiry_max"`
+
+	// SysInterval is how often the topics below $SYS are brought up to date while
+	// somebody subscribes to them, 0 (there are none) or 1s to 24h. Default 10s.
+	SysInterval time.Duration `mapstructure:"sys_interval"`
+}
+
+// DefaultOptions returns the defaults that the fields of Options name.
+func DefaultOptions() Options {
+	return Options{
+		Listeners:           []string{"127.0.0.1:1883"},
+		MaxConnections:      20_000,
+		MaxSessions:         1_000_000,
+		ConnectTimeout:      10 * time.Second,
+		MaxPacketSize:       1 << 20,
+		MaxTopicLevels:      200,
+		MaxSubscriptions:    10_000,
+		MaxInflightMessages: 20,
+		DeviceInflight:      16,
+		MaxQueuedMessages:   1000,
+		MaxQueuedBytes:      1 << 20,
+		MaxRetainedMessages: 100_000,
+		MaxRetainedBytes:    256 << 20,
+		SessionExpiryMax:    7 * 24 * time.Hour,
+		SysInterval:         10 * time.Second,
+	}
+}
+
+// Validate reports the first setting that cannot work: its key, its value and what is
+// allowed. Names are not resolved and no port is tried.
+func (o Options) Validate() error {
+	for i, listen := range o.Listeners {
+		if err := validateListener(listen); err != nil {
+			return fmt.Errorf("listeners.%d: %w", i, err)
+		}
+	}
+	for _, r := range []struct {
+		key             string
+		value, min, max int
+	}{
+		{"max_connections", o.MaxConnections, 1, 1_000_000},
+		{"max_sessions", o.MaxSessions, 1, 100_000_000},
+		{"max_packet_size", o.MaxPacketSize, 1024, 268_435_460},
+		{"max_topic_levels", o.MaxTopicLevels, 1, 1000},
+		{"max_subscriptions", o.MaxSubscriptions, 1, 1_000_000},
+		{"max_inflight_messages", o.MaxInflightMessages, 1, 65535},
+		{"device_inflight", o.DeviceInflight, 1, 65535},
+		{"max_queued_messages", o.MaxQueuedMessages, 1, 10_000_000},
+		{"max_queued_bytes", o.MaxQueuedBytes, 1024, 1 << 30},
+		{"max_retained_messages", o.MaxRetainedMessages, 0, 100_000_000},
+	} {
+		if r.value < r.min || r.value > r.max {
+			return fmt.Errorf("%s: %d is out of range: %d to %d", r.key, r.value, r.min, r.max)
+		}
+	}
+	if n := int64(o.MaxRetainedBytes); n < 0 || n > 1<<40 {
+		return fmt.Errorf("max_retained_bytes: %d is out of range: 0 to %d", n, int64(1)<<40)
+	}
+	return o.validateTimes()
+}
+
+func (o Options) validateTimes() error {
+	for _, r := range []struct {
+		key             string
+		value, min, max time.Duration
+		zero            string // what 0 means, if it is allowed
+	}{
+		{"connect_timeout", o.ConnectTimeout, 100 * time.Millisecond, time.Hour, ""},
+		{"session_expiry_max", o.SessionExpiryMax, time.Second, 87600 * time.Hour, "0 (without end) or "},
+		{"sys_interval", o.SysInterval, time.Second, 24 * time.Hour, "0 (no $SYS topics) or "},
+	} {
+		if r.zero != "" && r.value == 0 {
+			continue
+		}
+		if r.value < r.min || r.value > r.max {
+			return fmt.Errorf("%s: %v is out of range: %s%v to %v", r.key, r.value, r.zero, r.min, r.max)
+		}
+	}
+	return nil
+}
+
+func validateListener(listen string) error {
+	_, port, err := net.SplitHostPort(listen)
+	if err == nil {
+		_, err = strconv.ParseUint(port, 10, 16)
+	}
+	if err != nil {
+		return fmt.Errorf("%q is not allowed: write HOST:PORT with a port from 0 to 65535, such as 127.0.0.1:1883, [::1]:1883 or :1883 for every address", listen)
+	}
+	return nil
+}

@@ -1,0 +1,304 @@
+package embedded
+
+import (
+	"net"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"mqttsn-gateway/broker"
+	"mqttsn-gateway/broker/mqtt"
+)
+
+// output is what waits to be sent to one MQTT client. Whoever has something for it adds
+// to the buffer; Flush then writes the buffer in one go and without waiting. What the
+// system does not take is left to a goroutine that lives until all is written: a client
+// that reads has no such goroutine, and no buffer while nothing is on its way.
+type output struct {
+	client *client
+	raw    *rawWriter
+
+	mu      sync.Mutex
+	pending *buffer // added, and not being written; nil for none
+	size    int     // octets added and not written yet
+	listed  bool    // on the broker's list of outputs to be flushed
+	busy    bool    // somebody is writing
+	stalled bool    // the session has more, and found no room
+	greeted bool    // CONNACK has said that the client is connected
+	closing bool    // nothing is added any more; when all is written, the stream ends
+	failed  bool    // the connection is gone
+	drained chan struct{}
+}
+
+// buffer is a slice that can be pooled without an allocation.
+type buffer struct{ b []byte }
+
+var buffers = sync.Pool{New: func() any { return new(buffer) }}
+
+// keepBuffer is how large a buffer may be to be used again.
+const keepBuffer = 64 << 10
+
+func (b *buffer) release() {
+	if cap(b.b) <= keepBuffer {
+		b.b = b.b[:0]
+		buffers.Put(b)
+	}
+}
+
+// anySize is for open: no limit.
+const anySize = int(^uint(0) >> 1)
+
+// open returns the buffer to add one packet to, which is given back with done or cancel
+// at once: the output is locked meanwhile. ok is false, and nothing locked, if the
+// connection is ending, or more than limit octets are waiting already; room tells the
+// two apart.
+func (o *output) open(limit int) (b []byte, ok, room bool) {
+	o.mu.Lock()
+	if o.closing || o.failed {
+		o.mu.Unlock()
+		return nil, false, true
+	}
+	if o.size > limit {
+		o.stalled = true
+		o.mu.Unlock()
+		return nil, false, false
+	}
+	if o.pending == nil {
+		o.pending = buffers.Get().(*buffer)
+	}
+	return o.pending.b, true, true
+}
+
+// done takes the buffer back with the packet added.
+func (o *output) done(b []byte) {
+	o.size += len(b) - len(o.pending.b)
+	o.pending.b = b
+	o.unlockListed()
+	o.client.broker.stats.packetsOut.Add(1)
+}
+
+// cancel takes the buffer back as it was.
+func (o *output) cancel() {
+	if len(o.pending.b) == 0 {
+		o.pending.release()
+		o.pending = nil
+	}
+	o.mu.Unlock()
+}
+
+// close lets the stream end when all that was added is written. Only MQTT 5 has words
+// for why.
+func (o *output) close(code broker.Code) {
+	o.mu.Lock()
+	if o.greeted && o.client.version == mqtt.V5 && !o.closing && !o.failed {
+		if o.pending == nil {
+			o.pending = buffers.Get().(*buffer)
+		}
+		packet := mqtt.Disconnect{Code: mqtt.Code(code)}
+		before := len(o.pending.b)
+		o.pending.b = packet.Append(o.pending.b, mqtt.V5)
+		o.size += len(o.pending.b) - before
+	}
+	o.closing = true
+	o.unlockListed()
+}
+
+// abort gives up what is not written: the connection is gone.
+func (o *output) abort() {
+	o.mu.Lock()
+	o.failed, o.pending, o.size = true, nil, 0
+	o.mu.Unlock()
+}
+
+func (o *output) unlockListed() {
+	listed := o.listed
+	o.listed = true
+	o.mu.Unlock()
+	if !listed {
+		o.client.broker.dirty.add(o.client)
+	}
+}
+
+// flush writes what was added, as far as the system takes it now.
+func (o *output) flush() {
+	o.mu.Lock()
+	o.listed = false
+	busy, closing := o.busy, o.closing
+	if o.failed || busy {
+		o.mu.Unlock()
+		if busy && closing {
+			_ = o.client.conn.SetWriteDeadline(time.Now().Add(lingerTime))
+		}
+		return
+	}
+	o.busy = true
+	for buf := o.next(); buf != nil; buf = o.next() {
+		n, err := o.raw.try(buf.b)
+		if err != nil {
+			o.fail()
+			return
+		}
+		if n < len(buf.b) {
+			o.mu.Lock()
+			if o.failed {
+				o.mu.Unlock()
+				return
+			}
+			o.drained = make(chan struct{})
+			o.client.broker.clients.group.Go(func() { o.drain(buf, n) })
+			o.mu.Unlock()
+			return
+		}
+		o.wrote(buf)
+	}
+}
+
+// drain writes what could not be written without waiting, and all that is added until
+// then. buf is written up to n.
+func (o *output) drain(buf *buffer, n int) {
+	conn := o.client.conn
+	for ; buf != nil; buf = o.next() {
+		if o.ending() {
+			_ = conn.SetWriteDeadline(time.Now().Add(lingerTime))
+		}
+		if _, err := conn.Write(buf.b[n:]); err != nil {
+			o.fail()
+			return
+		}
+		n = 0
+		o.wrote(buf)
+	}
+}
+
+// wrote notes that a buffer is written, and locks the output for next.
+func (o *output) wrote(buf *buffer) {
+	o.mu.Lock()
+	o.size -= len(buf.b)
+	buf.release()
+}
+
+// next is what is to be written next, nil if nothing is: then the writer has nothing more
+// to do. It is called with the output locked, and unlocks it.
+func (o *output) next() *buffer {
+	for o.pending == nil && o.stalled && !o.closing && !o.failed {
+		o.stalled = false
+		o.mu.Unlock()
+		o.client.pump()
+		o.mu.Lock()
+	}
+	buf := o.pending
+	if o.failed {
+		buf = nil
+	}
+	o.pending = nil
+	closing := o.closing && !o.failed
+	if buf == nil {
+		o.idle()
+	}
+	o.mu.Unlock()
+	if buf == nil && closing {
+		o.client.endStream()
+	}
+	return buf
+}
+
+// idle notes that nobody writes any more. The output is locked.
+func (o *output) idle() {
+	o.busy = false
+	if o.drained != nil {
+		close(o.drained)
+		o.drained = nil
+	}
+}
+
+// fail ends the connection, since it cannot be written to.
+func (o *output) fail() {
+	o.mu.Lock()
+	o.failed, o.pending, o.size = true, nil, 0
+	o.idle()
+	o.mu.Unlock()
+	o.client.conn.Close()
+}
+
+func (o *output) ending() bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.closing
+}
+
+// congested is a channel that is closed when all is written, if more than limit octets
+// wait now; else nil.
+func (o *output) congested(limit int) <-chan struct{} {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.size <= limit || o.failed {
+		return nil
+	}
+	return o.drained
+}
+
+// rawWriter writes to a connection without waiting.
+type rawWriter struct {
+	conn    syscall.RawConn // nil: it cannot
+	attempt func(fd uintptr) bool
+	b       []byte
+	n       int
+	err     error
+}
+
+func newRawWriter(conn net.Conn) *rawWriter {
+	w := new(rawWriter)
+	if c, ok := conn.(syscall.Conn); ok && writesNow {
+		if raw, err := c.SyscallConn(); err == nil {
+			w.conn = raw
+		}
+	}
+	w.attempt = w.write
+	return w
+}
+
+// try writes what the system takes now, which may be nothing.
+func (w *rawWriter) try(b []byte) (n int, err error) {
+	if w.conn == nil {
+		return 0, nil
+	}
+	w.b, w.n, w.err = b, 0, nil
+	if err = w.conn.Write(w.attempt); err == nil {
+		err = w.err
+	}
+	w.b = nil
+	return w.n, err
+}
+
+func (w *rawWriter) write(fd uintptr) bool {
+	w.n, w.err = writeNow(fd, w.b)
+	return true
+}
+
+// dirty lists the clients that have something to be flushed.
+type dirty struct {
+	some  atomic.Bool
+	mu    sync.Mutex
+	list  []*client
+	spare []*client
+}
+
+func (d *dirty) add(c *client) {
+	d.mu.Lock()
+	d.list = append(d.list, c)
+	d.some.Store(true)
+	d.mu.Unlock()
+}
+
+func (d *dirty) take() []*client {
+	if !d.some.Load() {
+		return nil
+	}
+	d.mu.Lock()
+	list := d.list
+	d.list = nil
+	d.some.Store(false)
+	d.mu.Unlock()
+	return list
+}

@@ -1,0 +1,85 @@
+package embedded
+
+import (
+	"mqttsn-gateway/broker"
+)
+
+// publish passes a message on to whom its route says. When it returns, the message is in
+// the queue of every session that gets it with QoS 1 or 2, or was dropped there and
+// counted; only then may its publisher be told that the broker has it. The code is what
+// the publisher is told.
+//
+// Whoever makes queues durable does it here: what publish has queued is to be on disk
+// before its callers acknowledge.
+func (b *Broker) publish(p *publication, r *route) broker.Code {
+	b.stats.received[p.QoS].Add(1)
+	if p.Retain {
+		// Subscribers see the messages of a topic in the order in which they replaced
+		// each other, so that the last one is the retained one.
+		b.retaining.Lock()
+		defer b.retaining.Unlock()
+		if !b.retain(p) && p.refuse {
+			return broker.CodeQuota
+		}
+		// Whoever subscribes now finds either the new retained message or is found
+		// here, but a route from before may lack one who found the old message.
+		r, _ = b.topics.route(p.Topic)
+	}
+	b.fanOut(p, r)
+	if len(r.targets) == 0 {
+		return broker.CodeNoSubscribers
+	}
+	return broker.CodeSuccess
+}
+
+// fanOut hands a message to the targets of a route.
+func (b *Broker) fanOut(p *publication, r *route) {
+	for i := range r.targets {
+		t := &r.targets[i]
+		if t.rare != nil && p.from == t.to.id {
+			if t = t.local(); t == nil {
+				continue
+			}
+		}
+		t.to.offer(p, t)
+	}
+	if n := p.passed; n > 0 {
+		b.stats.sent[0].Add(uint64(n))
+	}
+}
+
+// retain makes the message the retained one of its topic; an empty one removes it
+// [MQTT-3.3.1-6]. It reports false if there is no room.
+func (b *Broker) retain(p *publication) bool {
+	if len(p.Payload) == 0 {
+		b.retained.remove(p.Topic)
+		return true
+	}
+	if b.retained.set(p.keep()) {
+		return true
+	}
+	if b.retained.sweep(b.now()) && b.retained.set(p.keep()) {
+		return true
+	}
+	b.stats.drop(retainedFull)
+	return false
+}
+
+// publishWill publishes a will; nil is none.
+func (b *Broker) publishWill(w *will) {
+	if w == nil {
+		return
+	}
+	r, code := b.topics.route(w.message.Topic)
+	if code.Failed() {
+		b.stats.refuse(code)
+		return
+	}
+	if w.expiry > 0 {
+		w.message.expires = after(b.now(), w.expiry)
+	}
+	p := newPublication()
+	p.carry(&w.message)
+	b.publish(p, r)
+	p.release()
+}

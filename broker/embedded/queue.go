@@ -1,0 +1,69 @@
+package embedded
+
+// delivery is a QoS 1 or 2 message on its way to one client.
+type delivery struct {
+	message *message
+	rare    *rare  // for its subscription identifiers; nil for none
+	id      uint16 // packet identifier, and a device's token; 0: not sent yet
+	qos     byte   // 1 or 2
+	retain  bool   // as the client gets to see it
+	// released says that the client has a QoS 2 message (PUBREC came): PUBREL is to
+	// be sent, or was, and only PUBCOMP is outstanding.
+	released bool
+}
+
+// queue holds the deliveries of one session, oldest first [MQTT-4.6.0-1]. The first sent
+// ones are in flight on the present connection.
+type queue struct {
+	items []delivery // from head on
+	head  int32
+	sent  int32
+	bytes int // sum of the messages' sizes
+}
+
+// keepQueue is how large an empty queue may be to be kept.
+const keepQueue = 8
+
+func (q *queue) len() int { return len(q.items) - int(q.head) }
+
+// at is the delivery number i; valid until the queue is changed.
+func (q *queue) at(i int) *delivery { return &q.items[int(q.head)+i] }
+
+func (q *queue) push(d delivery) {
+	if len(q.items) == cap(q.items) && int(q.head) > len(q.items)/2 {
+		n := copy(q.items, q.items[q.head:])
+		clear(q.items[n:])
+		q.items, q.head = q.items[:n], 0
+	}
+	q.items = append(q.items, d)
+	q.bytes += d.message.size()
+}
+
+// inFlight is the position of the delivery in flight with that id.
+func (q *queue) inFlight(id uint16) (at int, ok bool) {
+	for i := range int(q.sent) {
+		if q.at(i).id == id {
+			return i, true
+		}
+	}
+	return 0, false
+}
+
+// remove takes out the delivery number i.
+func (q *queue) remove(i int) {
+	q.bytes -= q.at(i).message.size()
+	if i < int(q.sent) {
+		q.sent--
+	}
+	// Acknowledgements come in order, so there is little in front of it to be moved.
+	copy(q.items[int(q.head)+1:int(q.head)+i+1], q.items[q.head:int(q.head)+i])
+	q.items[q.head] = delivery{}
+	q.head++
+	if q.len() > 0 {
+		return
+	}
+	q.items, q.head = q.items[:0], 0
+	if cap(q.items) > keepQueue {
+		q.items = nil
+	}
+}

@@ -1,0 +1,191 @@
+package embedded
+
+import (
+	"strings"
+	"sync"
+	"time"
+)
+
+// retained keeps the last retained message of each topic, by levels.
+type retained struct {
+	maxMessages, maxBytes int
+
+	mu    sync.RWMutex
+	root  shelf
+	count int
+	bytes int // sum of the messages' sizes
+
+	nextSweep time.Duration
+}
+
+// shelf is one level of the topics that have a retained message.
+type shelf struct {
+	children map[string]*shelf // nil for none
+	message  *message          // of the topic that ends here; nil for none
+}
+
+func (s *shelf) empty() bool { return s.message == nil && len(s.children) == 0 }
+
+// set keeps m as the retained message of its topic. It reports false, and changes
+// nothing, if there is no room for it.
+func (r *retained) set(m *message) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	count, bytes := 1, m.size()
+	if old := r.find(m.Topic); old != nil {
+		count, bytes = 0, m.size()-old.size()
+	}
+	if r.count+count > r.maxMessages || r.bytes+bytes > r.maxBytes && bytes > 0 {
+		return false
+	}
+	r.count += count
+	r.bytes += bytes
+	s := &r.root
+	for rest, more := m.Topic, true; more; {
+		var level string
+		level, rest, more = strings.Cut(rest, "/")
+		c := s.children[level]
+		if c == nil {
+			c = new(shelf)
+			if s.children == nil {
+				s.children = make(map[string]*shelf, 1)
+			}
+			s.children[level] = c
+		}
+		s = c
+	}
+	s.message = m
+	return true
+}
+
+// find is the message of a topic, nil for none. The caller holds r.mu.
+func (r *retained) find(topic string) *message {
+	s := &r.root
+	for more := true; more && s != nil; {
+		var level string
+		level, topic, more = strings.Cut(topic, "/")
+		s = s.children[level]
+	}
+	if s == nil {
+		return nil
+	}
+	return s.message
+}
+
+// remove forgets the retained message of a topic, if there is one.
+func (r *retained) remove(topic string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.root.remove(r, topic)
+}
+
+func (s *shelf) remove(r *retained, topic string) {
+	level, rest, more := strings.Cut(topic, "/")
+	c := s.children[level]
+	switch {
+	case c == nil:
+		return
+	case more:
+		c.remove(r, rest)
+	case c.message != nil:
+		r.count--
+		r.bytes -= c.message.size()
+		c.message = nil
+	}
+	if c.empty() {
+		delete(s.children, level)
+	}
+}
+
+// match lists the messages of all topics that a filter stands for, but for those that
+// have expired at now.
+func (r *retained) match(filter string, now time.Duration) []*message {
+	var found []*message
+	add := func(m *message) {
+		if m != nil && (m.expires == 0 || m.expires > now) {
+			found = append(found, m)
+		}
+	}
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	if hasWildcard(filter) {
+		r.root.match(filter, true, add)
+	} else {
+		add(r.find(filter))
+	}
+	return found
+}
+
+// match calls add for the topics below s that the rest of a filter stands for.
+func (s *shelf) match(filter string, root bool, add func(*message)) {
+	level, rest, more := strings.Cut(filter, "/")
+	next := func(c *shelf) {
+		if more {
+			c.match(rest, false, add)
+		} else {
+			add(c.message)
+		}
+	}
+	switch level {
+	case "#":
+		if !root {
+			add(s.message) // "sport/#" also stands for "sport" itself
+		}
+		s.all(root, add)
+	case "+":
+		for name, c := range s.children {
+			if !root || !strings.HasPrefix(name, "$") { // [MQTT-4.7.2-1]
+				next(c)
+			}
+		}
+	default:
+		if c := s.children[level]; c != nil {
+			next(c)
+		}
+	}
+}
+
+// all calls add for all topics below s.
+func (s *shelf) all(root bool, add func(*message)) {
+	for name, c := range s.children {
+		if root && strings.HasPrefix(name, "$") {
+			continue // [MQTT-4.7.2-1]
+		}
+		add(c.message)
+		c.all(false, add)
+	}
+}
+
+// sweep forgets what has expired at now, and reports whether there was anything. It is
+// done once a second at most: it visits all messages.
+func (r *retained) sweep(now time.Duration) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if now < r.nextSweep {
+		return false
+	}
+	r.nextSweep = now + time.Second
+	before := r.count
+	r.root.sweep(r, now)
+	return r.count < before
+}
+
+func (s *shelf) sweep(r *retained, now time.Duration) {
+	for level, c := range s.children {
+		if m := c.message; m != nil && m.expires != 0 && m.expires <= now {
+			r.count--
+			r.bytes -= m.size()
+			c.message = nil
+		}
+		c.sweep(r, now)
+		if c.empty() {
+			delete(s.children, level)
+		}
+	}
+}
+
+func (r *retained) stats() (count, bytes int) {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	return r.count, r.bytes
+}

@@ -1,0 +1,160 @@
+package embedded
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"sync"
+	"syscall"
+	"time"
+
+	"mqttsn-gateway/broker"
+)
+
+// listen opens the listeners.
+func (b *Broker) listen() error {
+	for _, addr := range b.options.Listeners {
+		l, err := net.Listen("tcp", addr)
+		if err != nil {
+			b.Close()
+			return fmt.Errorf("cannot listen for MQTT clients on %s: %w: %s", addr, errors.Unwrap(err), advice(err))
+		}
+		b.listeners = append(b.listeners, l)
+	}
+	return nil
+}
+
+// advice says what to do when a listener cannot be opened.
+func advice(err error) string {
+	switch {
+	case errors.Is(err, syscall.EADDRINUSE):
+		return "another program, such as Mosquitto, has this port; stop it, or choose another port with --mqtt HOST:PORT"
+	case errors.Is(err, syscall.EACCES):
+		return "the system does not allow this program to use this port; choose one above 1023"
+	case errors.Is(err, syscall.EADDRNOTAVAIL):
+		return "this machine has no such address; choose one that it has, or :PORT for all of them"
+	}
+	return "choose another address with --mqtt HOST:PORT"
+}
+
+// Addrs lists the addresses of the listeners, in the order of the options.
+func (b *Broker) Addrs() []net.Addr {
+	var addrs []net.Addr
+	for _, l := range b.listeners {
+		addrs = append(addrs, l.Addr())
+	}
+	return addrs
+}
+
+// Close closes the listeners. It is for a broker that was made and is not going to Serve.
+func (b *Broker) Close() error {
+	var err error
+	for _, l := range b.listeners {
+		err = errors.Join(err, l.Close())
+	}
+	return err
+}
+
+// Serve serves MQTT clients until ctx is done, and then takes at most some two seconds to
+// take leave of them: broker.Broker. It may be called once.
+func (b *Broker) Serve(ctx context.Context, wake func()) error {
+	b.wake = wake
+	var parts sync.WaitGroup
+	for _, l := range b.listeners {
+		parts.Go(func() { b.accept(ctx, l) })
+	}
+	tending, stop := context.WithCancel(context.WithoutCancel(ctx))
+	parts.Go(func() { b.tend(tending) })
+	<-ctx.Done()
+	b.shutDown()
+	stop()
+	parts.Wait()
+	return nil
+}
+
+// accept lets clients in until ctx is done.
+func (b *Broker) accept(ctx context.Context, l net.Listener) {
+	var pause time.Duration
+	for {
+		conn, err := l.Accept()
+		switch {
+		case err == nil:
+			pause = 0
+			b.serve(conn)
+			continue
+		case ctx.Err() != nil || errors.Is(err, net.ErrClosed):
+			return
+		}
+		// Mostly the process has no file descriptor left: that passes.
+		if pause == 0 {
+			b.log.Error("cannot accept MQTT clients", "listener", l.Addr(), "error", err)
+		}
+		pause = min(max(2*pause, 10*time.Millisecond), time.Second)
+		select {
+		case <-time.After(pause):
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// tend does what is due at some instant: sessions end, delayed wills are published, $SYS
+// is brought up to date.
+func (b *Broker) tend(ctx context.Context) {
+	var tick <-chan time.Time
+	if b.options.SysInterval > 0 {
+		ticker := time.NewTicker(b.options.SysInterval)
+		defer ticker.Stop()
+		tick = ticker.C
+	}
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for {
+		select {
+		case <-timer.C:
+			b.expire()
+		case <-b.deadlines.earlier:
+		case <-tick:
+			b.sys.publish()
+		case <-ctx.Done():
+			return
+		}
+		b.settle()
+		if at, ok := b.deadlines.next(); ok {
+			timer.Reset(max(at-b.now(), 0))
+		}
+	}
+}
+
+// shutDown ends all connections: clients are sent what is waiting for them, and MQTT 5
+// clients are told why.
+func (b *Broker) shutDown() {
+	b.mu.Lock()
+	b.closing = true
+	b.mu.Unlock()
+	_ = b.Close()
+	b.clients.mu.Lock()
+	b.clients.closed = true
+	for c := range b.clients.open {
+		c.end(broker.CodeShuttingDown)
+	}
+	b.clients.mu.Unlock()
+	b.Flush()
+	gone := make(chan struct{})
+	go func() {
+		b.clients.group.Wait()
+		close(gone)
+	}()
+	select {
+	case <-gone:
+		return
+	case <-time.After(lingerTime):
+	}
+	b.clients.mu.Lock()
+	for c := range b.clients.open {
+		c.conn.Close()
+	}
+	b.clients.mu.Unlock()
+	<-gone
+}

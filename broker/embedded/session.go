@@ -1,0 +1,195 @@
+package embedded
+
+import (
+	"sync"
+	"time"
+
+	"mqttsn-gateway/broker"
+)
+
+// forever is the expiry of a session that never does.
+const forever time.Duration = 1<<63 - 1
+
+// line is what a session's client is connected by: a device or an MQTT client. All
+// methods are called with the session's lock held and return at once.
+type line interface {
+	// accept answers the client's request to connect.
+	accept(s *session, present bool)
+	// pass hands over a QoS 0 message. It reports why it could not.
+	pass(p *publication, retain bool, r *rare) reason
+	// send hands over a QoS 1 or 2 message; again says that it may have been sent
+	// before. noRoom leaves it in the queue, any other reason drops it.
+	send(d *delivery, again bool) reason
+	// end tells the client that its connection is over, and why.
+	end(code broker.Code)
+}
+
+// session is what the broker keeps for one client id, whichever protocol its client
+// speaks. It is in the broker's table for as long as it has not ended.
+type session struct {
+	broker *Broker
+	id     string
+
+	mu       sync.Mutex
+	line     line // nil while the client is away
+	will     *will
+	filters  []string // of the subscriptions
+	queue    queue
+	received idSet         // QoS 2 messages from the client that it has not released
+	expiry   time.Duration // how long the session outlives its connection
+	due      time.Duration // when it ends if the client stays away
+	lastID   uint16
+	window   uint16 // how many deliveries may be in flight
+	ended    bool
+
+	// Of topics, under its lock: where the session stands in the route that is being
+	// made in this round.
+	round uint64
+	slot  int
+
+	// Of deadlines, under its lock.
+	filedAt time.Duration
+	filed   int32
+}
+
+// will is a message to be published when its client is lost.
+type will struct {
+	message message
+	expiry  time.Duration // of the message, from its publication on; 0: never
+	delay   time.Duration
+	due     time.Duration // when it is published, while the client is away
+}
+
+// offer takes a message for the client.
+func (s *session) offer(p *publication, t *target) {
+	s.mu.Lock()
+	s.take(p, min(p.QoS, t.qos), p.Retain && t.retainAsPublished, t.rare)
+	s.mu.Unlock()
+}
+
+// take hands a message over or queues it. The caller holds s.mu.
+func (s *session) take(p *publication, qos byte, retain bool, r *rare) {
+	b := s.broker
+	switch {
+	case s.ended: // its subscription has ended with it
+	case qos > 0:
+		if q := &s.queue; q.len() >= b.options.MaxQueuedMessages+int(s.window) ||
+			q.len() > 0 && q.bytes+p.size() > b.options.MaxQueuedBytes {
+			b.stats.drop(queueFull)
+			return
+		}
+		s.queue.push(delivery{message: p.keep(), rare: r, qos: qos, retain: retain})
+		b.stats.queued.Add(1)
+		s.pump()
+	case s.line == nil:
+		b.stats.drop(clientAway)
+	default:
+		if why := s.line.pass(p, retain, r); why != noReason {
+			b.stats.drop(why)
+		} else {
+			p.passed++
+		}
+	}
+}
+
+// pump hands over what waits, as far as the window allows. The caller holds s.mu.
+func (s *session) pump() {
+	if s.line == nil {
+		return
+	}
+	q := &s.queue
+	for int(q.sent) < min(q.len(), int(s.window)) {
+		d := q.at(int(q.sent))
+		again := d.id != 0
+		if !again {
+			if m := d.message; m.expires != 0 && m.expires <= s.broker.now() {
+				s.drop(int(q.sent), expired)
+				continue
+			}
+			id := s.lastID%0xFFFF + 1
+			if id == q.at(0).id {
+				// The oldest one was not acknowledged while all other identifiers
+				// were used: the window is closed.
+				return
+			}
+			d.id = id
+		}
+		switch why := s.line.send(d, again); why {
+		case noReason:
+			if !again {
+				s.lastID = d.id
+				s.broker.stats.sent[d.qos].Add(1)
+			}
+			q.sent++
+		case noRoom:
+			if !again {
+				d.id = 0
+			}
+			return
+		default:
+			s.drop(int(q.sent), why)
+		}
+	}
+}
+
+// drop takes the delivery number i out of the queue, for a reason.
+func (s *session) drop(i int, why reason) {
+	s.queue.remove(i)
+	s.broker.stats.queued.Add(-1)
+	s.broker.stats.drop(why)
+}
+
+// acked removes the delivery in flight with that id, and goes on. It reports whether
+// there was one.
+func (s *session) acked(id uint16) bool {
+	i, ok := s.queue.inFlight(id)
+	if !ok {
+		return false
+	}
+	s.queue.remove(i)
+	s.broker.stats.queued.Add(-1)
+	s.pump()
+	return true
+}
+
+// attach connects the client: what it had not acknowledged comes again, then what waits.
+// The caller holds s.mu.
+func (s *session) attach(l line, o *attachment, present bool) {
+	s.line, s.will, s.expiry, s.window = l, o.will, o.expiry, o.window
+	s.broker.deadlines.remove(s)
+	s.queue.sent = 0
+	if _, device := l.(*device); device {
+		// A device completes QoS 2 in one step. What an MQTT client of the same name had
+		// received but not completed is complete.
+		for i := 0; i < s.queue.len(); {
+			if !s.queue.at(i).released {
+				i++
+				continue
+			}
+			s.queue.remove(i)
+			s.broker.stats.queued.Add(-1)
+		}
+	}
+	l.accept(s, present)
+	s.pump()
+}
+
+// finish ends the session and forgets all of it. The caller holds the broker's lock and
+// s.mu.
+func (s *session) finish() {
+	delete(s.broker.sessions, s.id)
+	s.broker.stats.sessions.Add(-1)
+	s.ended, s.line, s.will = true, nil, nil
+	for _, f := range s.filters {
+		s.broker.topics.unsubscribe(f, s)
+	}
+	n := s.queue.len()
+	s.broker.stats.queued.Add(-int64(n))
+	for i := range n {
+		if s.queue.at(i).id == 0 {
+			s.broker.stats.drop(sessionEnded)
+		}
+	}
+	s.filters, s.queue, s.received = nil, queue{}, nil
+	s.broker.deadlines.remove(s)
+}

@@ -1,0 +1,96 @@
+package embedded
+
+import (
+	"slices"
+
+	"mqttsn-gateway/broker"
+	"mqttsn-gateway/broker/mqtt"
+)
+
+// wanted is one filter of a request to subscribe.
+type wanted struct {
+	filter   string
+	sub      subscription
+	handling mqtt.RetainHandling
+	code     broker.Code // the answer: a failure, or success
+	retained []*message  // to be sent for it
+}
+
+// subscribe makes subscriptions, lets the client be answered, and then gives it the
+// retained messages. It reports false, having done nothing, if l is not the client's line
+// any more.
+func (s *session) subscribe(l line, all []wanted, answer func()) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.line != l {
+		return false
+	}
+	for i := range all {
+		s.add(&all[i])
+	}
+	answer()
+	p := newPublication()
+	for i := range all {
+		w := &all[i]
+		var r *rare
+		if w.sub.id != 0 {
+			r = &rare{ids: []uint32{w.sub.id}}
+		}
+		for _, m := range w.retained {
+			if !w.sub.noLocal || m.from != s.id {
+				p.carry(m)
+				s.take(p, min(m.QoS, w.sub.qos), true, r) // [MQTT-3.3.1-8]
+			}
+		}
+	}
+	s.broker.stats.sent[0].Add(uint64(p.passed))
+	p.release()
+	return true
+}
+
+// add makes one subscription, and collects the retained messages for it.
+func (s *session) add(w *wanted) {
+	b := s.broker
+	if w.code.Failed() {
+		return
+	}
+	if w.code = b.topics.maySubscribe(w.filter); w.code.Failed() {
+		return
+	}
+	if len(s.filters) >= b.options.MaxSubscriptions && !slices.Contains(s.filters, w.filter) {
+		w.code = broker.CodeQuota
+		return
+	}
+	w.sub.to = s
+	added := b.topics.subscribe(w.filter, w.sub)
+	if added {
+		s.filters = append(s.filters, w.filter)
+	}
+	if w.handling == mqtt.RetainOnSubscribe || w.handling == mqtt.RetainOnNewSubscribe && added {
+		// After the subscription is made: what is retained from now on is sent anyway.
+		w.retained = b.retained.match(w.filter, b.now())
+		if isSys(w.filter) {
+			w.retained = append(w.retained, b.sys.match(w.filter)...)
+		}
+	}
+}
+
+// unsubscribe ends subscriptions. It reports which of them there were; ok is false, and
+// nothing was done, if l is not the client's line any more.
+func (s *session) unsubscribe(l line, filters []string) (existed []bool, ok bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.line != l {
+		return nil, false
+	}
+	for _, f := range filters {
+		removed := s.broker.topics.unsubscribe(f, s)
+		if i := slices.Index(s.filters, f); i >= 0 {
+			last := len(s.filters) - 1
+			s.filters[i], s.filters[last] = s.filters[last], ""
+			s.filters = s.filters[:last]
+		}
+		existed = append(existed, removed)
+	}
+	return existed, true
+}
