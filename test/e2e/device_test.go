@@ -190,6 +190,15 @@ func (d *device) discard(notation string) {
 	}
 }
 
+// settled shows that an exchange is over, but for copies of its last datagram that left
+// before its acknowledgement arrived.
+func (d *device) settled(last string) {
+	d.t.Helper()
+	d.discard(last)
+	d.alive()
+	d.silent(2 * fastRetry)
+}
+
 // shown is a datagram for messages: its octets, and its name if a gateway sends it.
 func shown(b []byte) string {
 	text := fmt.Sprintf("% X", b)

@@ -45,7 +45,7 @@ type setting func(*plan)
 // to answer on a busy machine.
 const (
 	calmRetry = 5 * time.Second
-	fastRetry = 400 * time.Millisecond
+	fastRetry = 600 * time.Millisecond
 	nRetry    = 3
 )
 

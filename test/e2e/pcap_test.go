@@ -18,19 +18,25 @@ import (
 type recorder struct {
 	mu        sync.Mutex
 	seen      map[string]bool
+	ofType    map[byte]int
 	datagrams []string
 }
 
-// recorderLimit bounds memory and the time that tshark takes.
-const recorderLimit = 100_000
+// recorderLimit is how many datagrams of one type are enough.
+const recorderLimit = 10_000
 
-var recorded = recorder{seen: map[string]bool{}}
+var recorded = recorder{seen: map[string]bool{}, ofType: map[byte]int{}}
 
 func (r *recorder) add(b []byte) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if len(r.datagrams) < recorderLimit && !r.seen[string(b)] {
+	m, err := body(b)
+	if err != nil {
+		return // judged already
+	}
+	if r.ofType[m[0]] < recorderLimit && !r.seen[string(b)] {
 		r.seen[string(b)] = true
+		r.ofType[m[0]]++
 		r.datagrams = append(r.datagrams, string(b))
 	}
 }

@@ -81,8 +81,7 @@ var peersGetWrong = table{
 		d.expect("__ 0C 20 {s/temp} {mid} 'hi'")
 		d.expect("__ 0C A0 {s/temp} {mid} 'hi'")
 		d.tell("07 0D {s/temp} {mid} 00")
-		d.alive()
-		d.silent(2 * fastRetry)
+		d.settled("__ 0C A0 {s/temp} {mid} 'hi'")
 	}, retryFast),
 	// Dropped, or it cost the gateway its connection to the broker.
 	"QoSMinusOneWithoutSession": both(func(r *rig) {

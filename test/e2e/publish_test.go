@@ -130,8 +130,8 @@ var topicForms = table{
 
 var repeatedPublishes = table{
 	"P04": both(func(r *rig) { publishTwice(r, "A0") }),
-	"P05": { // as P04, without DUP: emcute never sets it (A35)
-		embedded: absent("the embedded broker answers within the same step, so there is no time before the ack; after it a MsgId may be used anew (3.4)"),
+	"P05": { // as P04, without DUP, which emcute never sets (A35)
+		embedded: absent("the embedded broker answers within the step that publishes, so nothing comes before the ack; after it a MsgId without DUP is a new message (3.4)"),
 		upstream: does(func(r *rig) { publishTwice(r, "20") }),
 	},
 	"P06": both(func(r *rig) {
@@ -248,8 +248,14 @@ var brokerVerdicts = table{
 			watcher.expect("s/temp", "hi", 1)
 		}),
 	},
-	"P26": { // the broker refuses: not authorised
-		embedded: absent("this version of the embedded broker refuses no message"),
+	"P26": { // the broker refuses a QoS 1 message
+		embedded: does(func(r *rig) { // too many levels: 0x90
+			d, watcher := registered(r)
+			d.register("s/1/2/3")
+			d.ask("__ 0C 20 {s/1/2/3} 00 07 'hi'", "07 0D {s/1/2/3} 00 07 03")
+			d.ask("__ 0C 20 {s/temp} 00 08 'hi'", "07 0D {s/temp} 00 08 00")
+			watcher.expect("s/temp", "hi", 1)
+		}, key("mqtt.max_topic_levels", "3")),
 		upstream: does(func(r *rig) {
 			d, watcher := registered(r)
 			d.register("no/write")
@@ -267,7 +273,13 @@ var brokerVerdicts = table{
 		}),
 	},
 	"P27": { // the broker refuses a QoS 2 message: PUBACK is the only way to say so (A36)
-		embedded: absent("this version of the embedded broker refuses no message"),
+		embedded: does(func(r *rig) { // no room for retained messages: 0x97
+			d, watcher := registered(r)
+			d.ask("__ 0C 50 {s/temp} 00 07 'hi'", "07 0D {s/temp} 00 07 01")
+			d.ask("__ 0C 40 {s/temp} 00 07 'hi'", "04 0F 00 07")
+			d.ask("04 10 00 07", "04 0E 00 07")
+			watcher.expect("s/temp", "hi", 2)
+		}, key("mqtt.max_retained_messages", "0")),
 		upstream: does(func(r *rig) { // mosquitto has no quota to give 0x97; 0x87 closes the exchange as well
 			d, _ := registered(r)
 			d.register("no/write")

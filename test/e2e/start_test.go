@@ -39,7 +39,7 @@ func TestConfigurationErrorsStopTheStart(t *testing.T) {
 			if err := os.WriteFile(file, []byte(test.file), 0o600); err != nil {
 				t.Fatal(err)
 			}
-			args := []string{"--config", file, "--udp", freeAddr(t), "--mqtt", freeAddr(t), "--admin", freeAddr(t)}
+			args := []string{"--config", file, "--udp", freeAddr(t), "--admin", freeAddr(t), "--set", "mqtt.listeners=[]"}
 			refused(t, launch(t, "gateway", gatewayBinary, append(args, test.args...)...), test.wants)
 		})
 	}
