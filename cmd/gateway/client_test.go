@@ -167,6 +167,11 @@ func TestPubErrors(t *testing.T) {
 	if got := g.lines(); got != "" {
 		t.Errorf("gateway received %s", got)
 	}
+	small := startFakeGateway(t, func(g *fakeGateway) { g.mtu = 1400 })
+	_, _, err = tool(t, pubCommand(), strings.Repeat("x", 2000), "-p", small.port, "-t", "ab", "-s", "-q", "1", "--t-retry", "20ms")
+	if err == nil || !strings.Contains(err.Error(), "to a message of 2000 octets, perhaps more than") {
+		t.Errorf("2000 octets: %v", err)
+	}
 	long := strings.Repeat("x", maxPayload+1)
 	for _, flag := range []string{"-s", "-l"} {
 		if _, _, err := tool(t, pubCommand(), long, "-p", g.port, "-t", "ab", flag); err == nil || !strings.Contains(err.Error(), "is longer than 65526 octets") {

@@ -182,6 +182,12 @@ func (d *dialogue) leave() error {
 	return d.Disconnect(ctx)
 }
 
+// close gives up the socket. What it could complain of has no consequence any more.
+func (d *dialogue) close() {
+	d.stop(nil)
+	_ = d.Close()
+}
+
 // onError hears what concerns no call.
 func (d *dialogue) onError(err error) {
 	d.mu.Lock()

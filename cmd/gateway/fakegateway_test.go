@@ -21,6 +21,8 @@ type fakeGateway struct {
 	deliver []mqttsn.Packet
 	// refuse answers packets of a type with a return code.
 	refuse map[mqttsn.Type]mqttsn.ReturnCode
+	// mtu, if set, is the size of the largest datagram that it takes.
+	mtu int
 	// asleep makes the gateway keep messages for PINGREQ.
 	asleep bool
 
@@ -57,7 +59,9 @@ func startFakeGateway(t *testing.T, setUp func(*fakeGateway)) *fakeGateway {
 			if err != nil {
 				return
 			}
-			g.receive(from, b[:n], nil)
+			if g.mtu == 0 || n <= g.mtu {
+				g.receive(from, b[:n], nil)
+			}
 		}
 	}()
 	return g

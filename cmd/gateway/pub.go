@@ -114,6 +114,9 @@ func (f *pubFlags) topicForm(named, numbered bool) (client.Topic, error) {
 	}
 }
 
+// commonMTU is the size from which a message may be too large for someone on its way.
+const commonMTU = 1200
+
 func (f *pubFlags) run(cmd *cobra.Command, topic client.Topic) error {
 	next, err := f.messages(cmd)
 	if err != nil {
@@ -123,7 +126,7 @@ func (f *pubFlags) run(cmd *cobra.Command, topic client.Topic) error {
 	if err != nil {
 		return err
 	}
-	defer d.Close()
+	defer d.close()
 
 	qos := mqttsn.QoS(f.qos)
 	if f.qos == -1 {
@@ -139,7 +142,10 @@ func (f *pubFlags) run(cmd *cobra.Command, topic client.Topic) error {
 		if err == nil {
 			err = d.Publish(d.ctx, topic, payload, qos, f.retain)
 		}
-		if err != nil {
+		switch {
+		case errors.Is(err, client.ErrNoAnswer) && len(payload) > commonMTU:
+			return fmt.Errorf("no answer from %s to a message of %d octets, perhaps more than the gateway or the network takes in one datagram", f.address(), len(payload))
+		case err != nil:
 			return f.explain(err)
 		}
 	}

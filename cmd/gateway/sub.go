@@ -127,7 +127,7 @@ func (f *subFlags) run(cmd *cobra.Command) error {
 	if err != nil {
 		return err
 	}
-	defer d.Close()
+	defer d.close()
 	p.hold, p.stop = d.Hold, d.stop
 	if f.timeout > 0 {
 		timer := time.AfterFunc(time.Duration(f.timeout)*time.Second, func() {

@@ -260,6 +260,18 @@ func TestKeepAlive(t *testing.T) {
 	})
 }
 
+// With a short keep alive the repetitions are closer, so that one loss does no harm.
+func TestShortKeepAlive(t *testing.T) {
+	play(t, Options{}, func(t *testing.T, c *Client, g *gateway) {
+		g.connect(ConnectOptions{KeepAlive: 10 * time.Second})
+		g.expectAfter(7500*time.Millisecond, &mqttsn.Pingreq{})
+		g.expectAfter(2500*time.Millisecond, &mqttsn.Pingreq{})
+		g.send(mqttsn.Pingresp{})
+		g.expectAfter(7500*time.Millisecond, &mqttsn.Pingreq{})
+		g.send(mqttsn.Pingresp{})
+	})
+}
+
 // Nothing keeps a connection alive that is asleep or not there, or is left to the caller.
 func TestNoKeepAlive(t *testing.T) {
 	play(t, Options{NoPing: true}, func(t *testing.T, c *Client, g *gateway) {

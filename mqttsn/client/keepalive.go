@@ -25,7 +25,7 @@ func (c *Client) keepAlivePing() {
 	}
 	c.pings++
 	pings := c.pings
-	c.ping.Reset(c.o.Tretry)
+	c.ping.Reset(min(c.o.Tretry, c.keepAlive/4))
 	c.mu.Unlock()
 	if pings > c.o.Nretry+1 {
 		c.lose(fmt.Errorf("%v: %w (sent %d times)", mqttsn.TypePingreq, ErrNoAnswer, pings-1), false)
