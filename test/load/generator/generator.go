@@ -30,6 +30,9 @@ type Options struct {
 	Clients int    // MQTT-SN clients; each takes a file descriptor
 	Window  int    // requests or messages outstanding at most
 	Payload int    // octets per message, 16 to 1024
+	// SubscriberQoS is that of the MQTT client's subscription in UpQoS1. With 1, the number
+	// of messages that the broker keeps in flight to one client is measured along.
+	SubscriberQoS byte
 	// Bare sends to something that answers without sessions, such as package baseline:
 	// nobody connects, registers or subscribes.
 	Bare bool

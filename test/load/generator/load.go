@@ -17,7 +17,7 @@ type Scenario string
 const (
 	Ping     Scenario = "ping"       // PINGREQ and PINGRESP
 	UpQoS0   Scenario = "up QoS 0"   // clients publish, the MQTT client is subscribed to all
-	UpQoS1   Scenario = "up QoS 1"   // the same, at QoS 1 all the way
+	UpQoS1   Scenario = "up QoS 1"   // the same at QoS 1, one message per client at a time
 	DownQoS0 Scenario = "down QoS 0" // the MQTT client publishes to one client after another
 	DownQoS1 Scenario = "down QoS 1" // the same, at QoS 1 all the way
 )
@@ -43,10 +43,14 @@ type Result struct {
 type tally struct {
 	sent, arrived, answered, duplicates, refused int
 
-	outstanding int
-	byAnswer    bool      // an answer makes room in the window, not an arrival
-	progress    time.Time // of the last of either
-	latency     histogram
+	// The window bounds both: requests that wait for an answer, and messages that have
+	// not arrived. A scenario may have one or the other.
+	waiting, travelling int
+
+	answers  bool      // the scenario has requests: their time is its latency
+	arrivals bool      // the scenario has messages that arrive
+	progress time.Time // of the last answer or arrival
+	latency  histogram
 }
 
 // epoch is what the times in payloads are counted from.
@@ -59,7 +63,8 @@ func (g *Generator) Run(s Scenario, length time.Duration) (Result, error) {
 	}
 	defer g.closeMQTT()
 	g.reset()
-	g.tally.byAnswer = s == Ping || s == UpQoS1
+	g.tally.answers = s == Ping || s == UpQoS1
+	g.tally.arrivals = s != Ping && !g.o.Bare
 	send := map[Scenario]func(*device){
 		Ping: g.ping, UpQoS0: g.publishQoS0, UpQoS1: g.publishQoS1, DownQoS0: g.deliverQoS0, DownQoS1: g.deliverQoS1,
 	}[s]
@@ -71,10 +76,8 @@ func (g *Generator) Run(s Scenario, length time.Duration) (Result, error) {
 	start := time.Now()
 	g.tally.progress = start
 	for check := start; time.Since(start) < length; {
-		for g.tally.outstanding < g.o.Window && g.ready.n > 0 {
-			g.tally.sent++
-			g.tally.outstanding++
-			send(g.ready.pop())
+		for g.tally.waiting < g.o.Window && g.tally.travelling < g.o.Window && g.ready.n > 0 {
+			g.start(send)
 		}
 		if err := g.poll(10 * time.Millisecond); err != nil {
 			return Result{}, fmt.Errorf("%s: %w", s, err)
@@ -84,21 +87,37 @@ func (g *Generator) Run(s Scenario, length time.Duration) (Result, error) {
 			g.giveUp()
 		}
 	}
-	r := Result{Elapsed: time.Since(start), Messages: g.done(s)}
+	r := Result{Elapsed: time.Since(start), Messages: g.done()}
 	after, err := g.usage()
 	if err != nil {
 		return Result{}, err
 	}
 	r.Server, r.Other = after.server-before.server, after.other()-before.other()
-	for g.done(s) < g.tally.sent && time.Since(g.tally.progress) < patience {
+	for g.done() < g.tally.sent && time.Since(g.tally.progress) < patience {
 		if err := g.poll(10 * time.Millisecond); err != nil {
 			return Result{}, fmt.Errorf("%s: %w", s, err)
 		}
 	}
-	r.Lost = max(g.tally.sent-g.done(s), 0)
+	r.Lost = max(g.tally.sent-g.done(), 0)
 	r.Duplicates, r.Refused = g.tally.duplicates, g.tally.refused
 	r.P50, r.P99 = g.tally.latency.percentile(0.5), g.tally.latency.percentile(0.99)
 	return r, nil
+}
+
+// start gives the next device, or the MQTT client on its behalf, something to do.
+func (g *Generator) start(send func(*device)) {
+	d := g.ready.pop()
+	g.tally.sent++
+	if g.tally.arrivals {
+		g.tally.travelling++
+	}
+	if g.tally.answers {
+		d.waits, d.since = true, time.Now()
+		g.tally.waiting++
+	} else {
+		g.ready.push(d)
+	}
+	send(d)
 }
 
 // prepare registers, subscribes and connects over MQTT what the scenario needs.
@@ -113,7 +132,7 @@ func (g *Generator) prepare(s Scenario) error {
 		}
 		return g.register()
 	case UpQoS1:
-		if err := g.openMQTT("L/#", 1); err != nil {
+		if err := g.openMQTT("L/#", g.o.SubscriberQoS); err != nil {
 			return err
 		}
 		return g.register()
@@ -140,15 +159,14 @@ func (g *Generator) reset() {
 }
 
 // done is how many messages or pings have come to their end.
-func (g *Generator) done(s Scenario) int {
-	if s == Ping || g.o.Bare {
-		return g.tally.answered
+func (g *Generator) done() int {
+	if g.tally.arrivals {
+		return g.tally.arrived
 	}
-	return g.tally.arrived
+	return g.tally.answered
 }
 
 func (g *Generator) ping(d *device) {
-	d.waits, d.since = true, time.Now()
 	g.send(d, &mqttsn.Pingreq{})
 }
 
@@ -156,12 +174,10 @@ func (g *Generator) publishQoS0(d *device) {
 	g.stamp(d)
 	g.publish.QoS, g.publish.TopicID, g.publish.MsgID = mqttsn.QoS0, d.topicID, 0
 	g.send(d, &g.publish)
-	g.ready.push(d)
 }
 
 func (g *Generator) publishQoS1(d *device) {
 	g.stamp(d)
-	d.waits, d.since = true, time.Now()
 	g.publish.QoS, g.publish.TopicID, g.publish.MsgID = mqttsn.QoS1, d.topicID, d.nextMsgID()
 	g.send(d, &g.publish)
 }
@@ -169,13 +185,11 @@ func (g *Generator) publishQoS1(d *device) {
 func (g *Generator) deliverQoS0(d *device) {
 	g.stamp(d)
 	g.mqtt.publish(d.topic, g.publish.Data, 0)
-	g.ready.push(d)
 }
 
 func (g *Generator) deliverQoS1(d *device) {
 	g.stamp(d)
 	g.mqtt.publish(d.topic, g.publish.Data, 1)
-	g.ready.push(d)
 }
 
 // stamp writes into the payload whose message it is, its number and the time.
@@ -205,7 +219,7 @@ func (g *Generator) settle(d *device, p mqttsn.Packet) bool {
 		d.waits = false
 		g.ready.push(d)
 		g.tally.answered++
-		g.tally.outstanding--
+		g.tally.waiting--
 		g.tally.progress = now
 		g.tally.latency.add(now.Sub(d.since))
 	}
@@ -229,20 +243,20 @@ func (g *Generator) arrive(payload []byte) {
 	d.got = number
 	g.tally.arrived++
 	g.tally.progress = time.Now()
-	if !g.tally.byAnswer {
-		g.tally.outstanding = max(g.tally.outstanding-1, 0)
+	g.tally.travelling = max(g.tally.travelling-1, 0)
+	if !g.tally.answers {
 		g.tally.latency.add(g.tally.progress.Sub(epoch) - time.Duration(binary.BigEndian.Uint64(payload[8:])))
 	}
 }
 
 // giveUp lets the window open again for what will not come any more.
 func (g *Generator) giveUp() {
-	if !g.tally.byAnswer && time.Since(g.tally.progress) > patience {
-		g.tally.outstanding = 0
+	if time.Since(g.tally.progress) > patience {
+		g.tally.travelling = 0
 	}
 	for _, d := range g.late() {
 		d.waits = false
 		g.ready.push(d)
-		g.tally.outstanding--
+		g.tally.waiting--
 	}
 }

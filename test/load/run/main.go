@@ -46,6 +46,7 @@ type settings struct {
 	runs      int
 	window    int
 	payload   int
+	qos       int
 }
 
 func main() {
@@ -75,6 +76,7 @@ func run() error {
 	flag.IntVar(&s.runs, "runs", 3, "runs of each scenario; the table has their medians")
 	flag.IntVar(&s.window, "window", 128, "messages outstanding at most")
 	flag.IntVar(&s.payload, "payload", 64, "octets per message")
+	flag.IntVar(&s.qos, "subscriber-qos", 0, "QoS of the MQTT client's subscription in \"up QoS 1\"; 1 measures along how much the broker keeps in flight to one client")
 	flag.StringVar(&echo, "echo", "", "be the bare echo at that `address`: the program starts itself so")
 	flag.Parse()
 	if echo != "" {
@@ -101,6 +103,9 @@ func (s *settings) parse(scenario, clients string, names []string) error {
 	}
 	if s.runs < 1 || s.length <= 0 {
 		return fmt.Errorf("--runs %d, --time %v: at least 1, more than 0", s.runs, s.length)
+	}
+	if s.qos < 0 || s.qos > 1 {
+		return fmt.Errorf("--subscriber-qos %d: 0 or 1", s.qos)
 	}
 	for _, name := range strings.Split(scenario, ",") {
 		switch {
