@@ -50,7 +50,7 @@ func (f *clientFlags) explain(err error) error {
 }
 
 func explainCode(f *clientFlags, e *client.ReturnCodeError) error {
-	advice := ""
+	var advice string
 	switch {
 	case e.Code == mqttsn.Congestion:
 		advice = "the gateway has no broker or no room now: try again later"
