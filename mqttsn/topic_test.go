@@ -83,6 +83,7 @@ func TestShortTopic(t *testing.T) {
 		}
 	}
 }
+
 func TestCodePoints(t *testing.T) {
 	for _, s := range []string{"", "a", " ", "~", "é", "\u00a0", "日本", "\U0001F600", "a/b c", "\ufdcf", "\ufdf0", "\ufffd"} {
 		if !ValidUTF8([]byte(s)) {

@@ -71,7 +71,7 @@ func (f *clientFlags) check(flags *pflag.FlagSet) error {
 			}
 		}
 	} else if !mqttsn.ValidTopicName([]byte(f.willTopic)) {
-		return fmt.Errorf("--will-topic %q is not a topic name: UTF-8 without NUL, + and #", f.willTopic)
+		return fmt.Errorf("--will-topic %q is not a topic name: UTF-8 without control characters, + and #", f.willTopic)
 	}
 	switch {
 	case f.willQoS < 0 || f.willQoS > 2:
@@ -83,7 +83,7 @@ func (f *clientFlags) check(flags *pflag.FlagSet) error {
 	case f.nretry < 0:
 		return fmt.Errorf("--n-retry is %d, must be 0 or more", f.nretry)
 	case !mqttsn.ValidUTF8([]byte(f.id)):
-		return fmt.Errorf("--id %q is not UTF-8 without NUL", f.id)
+		return fmt.Errorf("--id %q is not UTF-8 without control characters", f.id)
 	case !f.forwarder && flags.Changed("wlnid"):
 		return errors.New("--wlnid needs --fe")
 	case f.forwarder && (len(f.nodeID) < 1 || len(f.nodeID) > mqttsn.MaxNodeID):

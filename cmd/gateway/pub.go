@@ -104,7 +104,7 @@ func (f *pubFlags) topicForm(named, numbered bool) (client.Topic, error) {
 	case numbered:
 		return client.Predefined(f.topicID), nil
 	case !mqttsn.ValidTopicName([]byte(f.topic)):
-		return client.Topic{}, fmt.Errorf("--topic %q is not a topic name: UTF-8 without NUL, + and #", f.topic)
+		return client.Topic{}, fmt.Errorf("--topic %q is not a topic name: UTF-8 without control characters, + and #", f.topic)
 	case len(f.topic) == 2:
 		return client.Short(f.topic), nil
 	case f.qos == -1:

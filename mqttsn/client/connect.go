@@ -39,7 +39,7 @@ func (c *Client) Connect(ctx context.Context, o ConnectOptions) error {
 		return fmt.Errorf("keep alive: %w", err)
 	}
 	if !mqttsn.ValidUTF8([]byte(c.o.ClientID)) {
-		return fmt.Errorf("client id %q is not UTF-8 without NUL", c.o.ClientID)
+		return fmt.Errorf("client id %q is not UTF-8 without control characters", c.o.ClientID)
 	}
 	if err := c.acquire(ctx, c.control); err != nil {
 		return err
