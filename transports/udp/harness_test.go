@@ -16,7 +16,7 @@ import (
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // patience bounds every wait of these tests; nothing waits that long unless it fails.
-const patience = 10 * time.Second
+const patience = 30 * time.Second
 
 type opener = func(*net.UDPConn, Options, *counters) (socket, error)
 

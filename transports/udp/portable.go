@@ -34,7 +34,7 @@ type portableSocket struct {
 	mu sync.Mutex // one Send at a time: the write deadline is the socket's
 }
 
-// sendPatience bounds how long Send may wait where a write cannot be told not to.
+// sendPatience bounds how long a write may wait, where it cannot be told not to.
 const sendPatience = 5 * time.Millisecond
 
 func newPortableSocket(conn *net.UDPConn, o Options, dropped *counters) *portableSocket {
@@ -134,11 +134,18 @@ func (s *portableSocket) zone(name string) uint32 {
 func (s *portableSocket) send(batch []transports.Datagram) (sent int, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if err := s.conn.SetWriteDeadline(time.Now().Add(sendPatience)); err != nil {
-		return 0, net.ErrClosed
+	if err := s.arm(); err != nil {
+		return 0, err
 	}
 	for i := range batch {
 		failure := s.sendOne(&batch[i])
+		if errors.Is(failure, os.ErrDeadlineExceeded) {
+			// The time may have gone by elsewhere, on a busy machine: once more.
+			if err := s.arm(); err != nil {
+				return sent, err
+			}
+			failure = s.sendOne(&batch[i])
+		}
 		switch {
 		case failure == nil:
 			sent++
@@ -158,6 +165,13 @@ func (s *portableSocket) send(batch []transports.Datagram) (sent int, err error)
 		}
 	}
 	return sent, err
+}
+
+func (s *portableSocket) arm() error {
+	if s.conn.SetWriteDeadline(time.Now().Add(sendPatience)) != nil {
+		return net.ErrClosed
+	}
+	return nil
 }
 
 func (s *portableSocket) sendOne(d *transports.Datagram) error {

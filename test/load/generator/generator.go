@@ -41,9 +41,6 @@ type Options struct {
 	Server, Broker int
 }
 
-// patience is how long an answer may take before it counts as lost.
-const patience = time.Second
-
 // tagMQTT marks the events of the MQTT connection; the others carry a device's index.
 const tagMQTT = -1
 
@@ -60,6 +57,9 @@ type Generator struct {
 	puback  mqttsn.Puback
 	tally   tally
 	ready   ring // devices that may be given something to do
+
+	patience time.Duration // how long an answer may take before it counts as lost
+	closing  bool
 
 	// onPacket sees each packet that comes to a device, and reports whether it was the
 	// answer to its request.
@@ -80,7 +80,7 @@ func New(o Options) (*Generator, error) {
 	if err != nil {
 		return nil, err
 	}
-	g := &Generator{o: o, poller: p, in: make([]byte, 1<<16), ready: ring{devices: make([]*device, o.Clients)}}
+	g := &Generator{o: o, poller: p, patience: time.Second, in: make([]byte, 1<<16), ready: ring{devices: make([]*device, o.Clients)}}
 	g.publish.Data = make([]byte, o.Payload)
 	for i := range o.Clients {
 		d, err := openDevice(gateway, i)
@@ -98,13 +98,13 @@ func New(o Options) (*Generator, error) {
 
 // Close disconnects all clients and closes their sockets.
 func (g *Generator) Close() {
+	g.closeMQTT()
+	if !g.o.Bare {
+		g.disconnect()
+	}
 	for _, d := range g.devices {
-		if !g.o.Bare {
-			g.send(d, &mqttsn.Disconnect{})
-		}
 		_ = unix.Close(d.fd)
 	}
-	g.closeMQTT()
 	g.poller.close()
 }
 
@@ -160,7 +160,7 @@ func (g *Generator) receive(d *device) error {
 	if err != nil {
 		return fmt.Errorf("the gateway sent %x: %w", g.in[:n], err)
 	}
-	if p.Type() == mqttsn.TypeDisconnect {
+	if p.Type() == mqttsn.TypeDisconnect && !g.closing {
 		return errors.New("the gateway disconnected " + d.topic)
 	}
 	if !g.onPacket(d, p) {

@@ -82,7 +82,7 @@ func (g *Generator) Run(s Scenario, length time.Duration) (Result, error) {
 		if err := g.poll(10 * time.Millisecond); err != nil {
 			return Result{}, fmt.Errorf("%s: %w", s, err)
 		}
-		if time.Since(check) > patience/4 {
+		if time.Since(check) > g.patience/4 {
 			check = time.Now()
 			g.giveUp()
 		}
@@ -93,7 +93,7 @@ func (g *Generator) Run(s Scenario, length time.Duration) (Result, error) {
 		return Result{}, err
 	}
 	r.Server, r.Other = after.server-before.server, after.other()-before.other()
-	for g.done() < g.tally.sent && time.Since(g.tally.progress) < patience {
+	for g.done() < g.tally.sent && time.Since(g.tally.progress) < g.patience {
 		if err := g.poll(10 * time.Millisecond); err != nil {
 			return Result{}, fmt.Errorf("%s: %w", s, err)
 		}
@@ -251,7 +251,7 @@ func (g *Generator) arrive(payload []byte) {
 
 // giveUp lets the window open again for what will not come any more.
 func (g *Generator) giveUp() {
-	if time.Since(g.tally.progress) > patience {
+	if time.Since(g.tally.progress) > g.patience {
 		g.tally.travelling = 0
 	}
 	for _, d := range g.late() {

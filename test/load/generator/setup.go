@@ -33,6 +33,30 @@ func (g *Generator) subscribe(qos mqttsn.QoS) error {
 	})
 }
 
+// disconnect disconnects all clients and waits for the answers, lest they come to the next
+// socket with the same port.
+func (g *Generator) disconnect() {
+	answered, progress := 0, time.Now()
+	g.closing = true
+	g.onPacket = func(_ *device, p mqttsn.Packet) bool {
+		if p.Type() != mqttsn.TypeDisconnect {
+			return false
+		}
+		answered++
+		progress = time.Now()
+		return true
+	}
+	for _, d := range g.devices {
+		g.send(d, &mqttsn.Disconnect{})
+		_ = g.poll(0)
+	}
+	for answered < len(g.devices) && time.Since(progress) < g.patience {
+		if g.poll(10*time.Millisecond) != nil {
+			return
+		}
+	}
+}
+
 // accept takes the answer to a request of the preparations; ok is false for others.
 func (d *device) accept(p mqttsn.Packet) (code mqttsn.ReturnCode, ok bool) {
 	switch p := p.(type) {
@@ -73,7 +97,7 @@ func (g *Generator) all(what string, request func(*device) mqttsn.Packet) error 
 			waiting++
 			ask(g.devices[next])
 		}
-		if err := g.poll(patience / 10); err != nil {
+		if err := g.poll(g.patience / 10); err != nil {
 			return fmt.Errorf("%s: %w", what, err)
 		}
 		if refused != nil {
@@ -97,7 +121,7 @@ func (g *Generator) all(what string, request func(*device) mqttsn.Packet) error 
 func (g *Generator) late() (late []*device) {
 	now := time.Now()
 	for _, d := range g.devices {
-		if d.waits && now.Sub(d.since) > patience {
+		if d.waits && now.Sub(d.since) > g.patience {
 			late = append(late, d)
 		}
 	}
