@@ -246,11 +246,11 @@ var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
 // checksum is over what makes a message.
 func checksum(p *mqttsn.Publish) uint32 {
-	head := [...]byte{byte(p.TopicIDType), byte(p.TopicID >> 8), byte(p.TopicID), 0}
+	head := uint32(p.TopicIDType)<<17 | uint32(p.TopicID)
 	if p.Retain {
-		head[3] = 1
+		head |= 1 << 16
 	}
-	return crc32.Update(crc32.Checksum(head[:], castagnoli), castagnoli, p.Data)
+	return crc32.Update(head, castagnoli, p.Data)
 }
 
 // shortNames holds the names of all short topics, one after the other, so that a PUBLISH
