@@ -25,6 +25,13 @@ func (s *settings) measure(ctx context.Context) error {
 	fmt.Printf("window %d, payload %d octets, %d runs of %v\n\n", s.window, s.payload, s.runs, s.length)
 	fmt.Println(header)
 	for _, clients := range s.clients {
+		if s.idle { // first: a server that runs already has the memory of earlier clients
+			perClient, err := s.idleMemory(ctx, clients)
+			if err != nil {
+				return fmt.Errorf("idle, %d clients: %w", clients, err)
+			}
+			fmt.Printf("%-18s %7d  %d octets of RSS per client\n", "idle", clients, perClient)
+		}
 		echo := map[generator.Scenario]row{}
 		for _, sc := range []generator.Scenario{generator.Ping, generator.UpQoS1} {
 			r, err := s.repeat(ctx, sc, clients, true)
@@ -44,13 +51,6 @@ func (s *settings) measure(ctx context.Context) error {
 				bare = echo[generator.UpQoS1] // 64 octets one way, a few the other
 			}
 			fmt.Println(r.line(string(sc), clients, bare))
-		}
-		if s.idle {
-			perClient, err := s.idleMemory(ctx, clients)
-			if err != nil {
-				return fmt.Errorf("idle, %d clients: %w", clients, err)
-			}
-			fmt.Printf("%-18s %7d  %d octets of RSS per client\n", "idle", clients, perClient)
 		}
 	}
 	return nil
