@@ -207,7 +207,7 @@ func (d *device) vanishWithoutWill(watcher *mqttClient) {
 }
 
 var wills = table{
-	"C04": both(func(r *rig) { // 60 s are 2 s here: not before 3 s, the same tolerance
+	"C04": both(func(r *rig) { // 60 s are 3 s here: not before 4.5 s, the same tolerance
 		watcher := r.watch("w/#")
 		d := r.device("cli-1")
 		d.connectWithWill(cleanSession, brief, lastWill)

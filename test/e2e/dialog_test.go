@@ -24,7 +24,7 @@ func (d *device) connectFrame(flags byte, keepAlive int) string {
 // what the reference's 10 s are here.
 const (
 	minute = 60
-	brief  = 2
+	brief  = 3
 )
 
 // connect connects, with the stored will if any. A clean session forgets topic ids.

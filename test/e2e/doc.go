@@ -13,7 +13,7 @@
 // and at the end of the run by tshark's MQTT-SN dissector.
 //
 // Durations on the wire are whole seconds, so the tests scale the reference's figures:
-// 10 s becomes 2 s. T_retry is 5 s unless a test is about retransmission, for a busy
+// 10 s becomes 3 s. T_retry is 5 s unless a test is about retransmission, for a busy
 // machine shall not repeat what the tests expect once.
 //
 // Needed on the PATH: go, mosquitto, mosquitto_pub, mosquitto_sub, tshark. Environment:

@@ -187,15 +187,12 @@ func httpStatus(url string) int {
 	return resp.StatusCode
 }
 
-// shutdownLimit is how long a gateway may take to end after SIGTERM.
-const shutdownLimit = 5 * time.Second
-
 // checkedStop ends the gateway and fails the test if it did not end well, or if its log
 // tells of something that must not happen.
 func (g *gateway) checkedStop(t *testing.T) {
 	t.Helper()
 	if g.running() {
-		if err := g.terminate(shutdownLimit); err != nil {
+		if err := g.terminate(patience); err != nil {
 			t.Errorf("gateway after SIGTERM: %v", err)
 		}
 	}

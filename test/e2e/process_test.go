@@ -56,6 +56,7 @@ func launch(t *testing.T, name, path string, args ...string) *process {
 			p.cmd.Env = append(p.cmd.Env, variable)
 		}
 	}
+	p.cmd.Env = append(p.cmd.Env, "GORACE=atexit_sleep_ms=0") // else a race-enabled binary ends a second late
 	p.cmd.Stdout, p.cmd.Stderr = p.log, p.log
 	if err := p.cmd.Start(); err != nil {
 		t.Fatalf("start %s: %v", name, err)

@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// Group Z of the checklist: sleep. Where a duration matters the reference's 10 s are 2 s.
+// Group Z of the checklist: sleep. Where a duration matters the reference's 10 s are 3 s.
 var sleeping = []table{naps, drains, brokenDrains, sleepTimers, returns, sleepTalk}
 
 func TestSleep(t *testing.T) { run(t, sleeping...) }

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 )
 
 // TestConfigurationErrorsStopTheStart: each names the key, where it is set, and what is
@@ -109,6 +110,9 @@ func TestSampleIsAConfiguration(t *testing.T) {
 		}
 	}
 }
+
+// shutdownLimit is how long a gateway may take to end after a signal.
+const shutdownLimit = 5 * time.Second
 
 // TestSignals: SIGTERM and SIGINT end the gateway in good order, with clients in every
 // stage of talk.
