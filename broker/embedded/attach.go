@@ -68,6 +68,7 @@ func (s *session) supersede(l line, o *attachment) *will {
 		return nil
 	case s.line != nil:
 		s.line.end(broker.CodeTakenOver)
+		s.dropBacklog()
 	}
 	if w != nil && w.delay > 0 && !o.clean && s.expiry > 0 {
 		return nil
@@ -90,6 +91,7 @@ func (b *Broker) detach(s *session, l line, lost bool) {
 		w = nil
 	}
 	s.line, s.will = nil, nil
+	s.dropBacklog()
 	if s.expiry == 0 { // the session ends now, and with it a will's delay [MQTT-3.1.3-9]
 		s.finish()
 	} else {
@@ -135,9 +137,16 @@ func (s *session) file() {
 	}
 }
 
-// expire ends the sessions and publishes the wills that are due.
+// expireBatch is how many sessions are dealt with before what they led to is sent.
+const expireBatch = 100
+
+// expire ends the sessions and publishes the wills that are due, as far as one batch goes.
 func (b *Broker) expire() {
-	for s := b.deadlines.dueAt(b.now()); s != nil; s = b.deadlines.dueAt(b.now()) {
+	for range expireBatch {
+		s := b.deadlines.dueAt(b.now())
+		if s == nil {
+			return
+		}
 		b.mu.Lock()
 		s.mu.Lock()
 		var w *will

@@ -75,9 +75,14 @@ func (b *Broker) Up() bool {
 
 // Flush sends MQTT clients what has gathered for them: broker.Broker.
 func (b *Broker) Flush() {
-	for _, c := range b.dirty.take() {
+	list := b.dirty.take()
+	if list == nil {
+		return
+	}
+	for _, c := range list {
 		c.out.flush()
 	}
+	b.dirty.giveBack(list)
 }
 
 // settle ends a batch of work of one of the broker's own goroutines: clients are sent

@@ -6,6 +6,7 @@ import (
 	"net"
 	"os/exec"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 )
@@ -29,8 +30,8 @@ func at(b *Broker) []string {
 // listener is a running mosquitto_sub.
 type listener struct {
 	t     *testing.T
-	cmd   *exec.Cmd
 	lines chan string
+	stop  func() // kills it
 }
 
 // subscribed starts mosquitto_sub and waits until it has subscribed.
@@ -41,27 +42,27 @@ func subscribed(t *testing.T, b *Broker, args ...string) *listener {
 	if err != nil {
 		t.Fatal(err)
 	}
-	before := b.Stats().Subscriptions
+	before := b.Stats()
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	l := &listener{t: t, cmd: cmd, lines: make(chan string, 1000)}
+	l := &listener{t: t, lines: make(chan string, 1000)}
 	go func() {
 		defer close(l.lines)
 		for s := bufio.NewScanner(out); s.Scan(); {
 			l.lines <- s.Text()
 		}
 	}()
+	l.stop = sync.OnceFunc(func() {
+		_ = cmd.Process.Kill()
+		for range l.lines {
+		}
+		_ = cmd.Wait()
+		until(t, "the broker notices", func() bool { return b.Stats().Connections <= before.Connections })
+	})
 	t.Cleanup(l.stop)
-	until(t, "mosquitto_sub subscribes", func() bool { return b.Stats().Subscriptions > before })
+	until(t, "mosquitto_sub subscribes", func() bool { return b.Stats().Subscriptions > before.Subscriptions })
 	return l
-}
-
-func (l *listener) stop() {
-	_ = l.cmd.Process.Kill()
-	for range l.lines {
-	}
-	_ = l.cmd.Wait()
 }
 
 // wait waits for a line with that prefix.

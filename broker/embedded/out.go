@@ -3,7 +3,6 @@ package embedded
 import (
 	"net"
 	"sync"
-	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -274,31 +273,4 @@ func (w *rawWriter) try(b []byte) (n int, err error) {
 func (w *rawWriter) write(fd uintptr) bool {
 	w.n, w.err = writeNow(fd, w.b)
 	return true
-}
-
-// dirty lists the clients that have something to be flushed.
-type dirty struct {
-	some  atomic.Bool
-	mu    sync.Mutex
-	list  []*client
-	spare []*client
-}
-
-func (d *dirty) add(c *client) {
-	d.mu.Lock()
-	d.list = append(d.list, c)
-	d.some.Store(true)
-	d.mu.Unlock()
-}
-
-func (d *dirty) take() []*client {
-	if !d.some.Load() {
-		return nil
-	}
-	d.mu.Lock()
-	list := d.list
-	d.list = nil
-	d.some.Store(false)
-	d.mu.Unlock()
-	return list
 }

@@ -72,6 +72,14 @@ func (r *retained) find(topic string) *message {
 	return s.message
 }
 
+// current reports whether m is the retained message of its topic, or one of the broker's
+// own, which are not kept.
+func (r *retained) current(m *message) bool {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	return isSys(m.Topic) || r.find(m.Topic) == m
+}
+
 // remove forgets the retained message of a topic, if there is one.
 func (r *retained) remove(topic string) {
 	r.mu.Lock()

@@ -35,6 +35,7 @@ type session struct {
 	will     *will
 	filters  []string // of the subscriptions
 	queue    queue
+	backlog  *backlog      // retained messages for new subscriptions; nil for none
 	received idSet         // QoS 2 messages from the client that it has not released
 	expiry   time.Duration // how long the session outlives its connection
 	due      time.Duration // when it ends if the client stays away
@@ -73,14 +74,10 @@ func (s *session) take(p *publication, qos byte, retain bool, r *rare) {
 	switch {
 	case s.ended: // its subscription has ended with it
 	case qos > 0:
-		if q := &s.queue; q.len() >= b.options.MaxQueuedMessages+int(s.window) ||
-			q.len() > 0 && q.bytes+p.size() > b.options.MaxQueuedBytes {
-			b.stats.drop(queueFull)
-			return
+		if !s.full(&p.message) {
+			s.enqueue(delivery{message: p.keep(), rare: r, qos: qos, retain: retain})
+			s.pump()
 		}
-		s.queue.push(delivery{message: p.keep(), rare: r, qos: qos, retain: retain})
-		b.stats.queued.Add(1)
-		s.pump()
 	case s.line == nil:
 		b.stats.drop(clientAway)
 	default:
@@ -92,13 +89,42 @@ func (s *session) take(p *publication, qos byte, retain bool, r *rare) {
 	}
 }
 
+// full reports, and counts, that there is no room in the queue for a message. The caller
+// holds s.mu.
+func (s *session) full(m *message) bool {
+	o, q := &s.broker.options, &s.queue
+	if q.len() < o.MaxQueuedMessages+int(s.window) && (q.len() == 0 || q.bytes+m.size() <= o.MaxQueuedBytes) {
+		return false
+	}
+	s.broker.stats.drop(queueFull)
+	return true
+}
+
+// enqueue queues a QoS 1 or 2 message. The caller holds s.mu.
+func (s *session) enqueue(d delivery) {
+	s.queue.push(d)
+	s.broker.stats.queued.Add(1)
+}
+
 // pump hands over what waits, as far as the window allows. The caller holds s.mu.
 func (s *session) pump() {
 	if s.line == nil {
 		return
 	}
+	for s.sendQueue() && s.backlog != nil {
+		if !s.sendBacklog() {
+			return
+		}
+	}
+}
+
+// sendQueue hands over what the queue holds, and reports whether there is room for more.
+func (s *session) sendQueue() bool {
 	q := &s.queue
-	for int(q.sent) < min(q.len(), int(s.window)) {
+	for int(q.sent) < q.len() {
+		if int(q.sent) >= int(s.window) {
+			return false
+		}
 		d := q.at(int(q.sent))
 		again := d.id != 0
 		if !again {
@@ -106,13 +132,12 @@ func (s *session) pump() {
 				s.drop(int(q.sent), expired)
 				continue
 			}
-			id := s.lastID%0xFFFF + 1
-			if id == q.at(0).id {
+			if d.id = s.lastID%0xFFFF + 1; d.id == q.at(0).id && q.sent > 0 {
 				// The oldest one was not acknowledged while all other identifiers
 				// were used: the window is closed.
-				return
+				d.id = 0
+				return false
 			}
-			d.id = id
 		}
 		switch why := s.line.send(d, again); why {
 		case noReason:
@@ -125,11 +150,12 @@ func (s *session) pump() {
 			if !again {
 				d.id = 0
 			}
-			return
+			return false
 		default:
 			s.drop(int(q.sent), why)
 		}
 	}
+	return int(q.sent) < int(s.window)
 }
 
 // drop takes the delivery number i out of the queue, for a reason.
@@ -190,6 +216,6 @@ func (s *session) finish() {
 			s.broker.stats.drop(sessionEnded)
 		}
 	}
-	s.filters, s.queue, s.received = nil, queue{}, nil
+	s.filters, s.queue, s.received, s.backlog = nil, queue{}, nil, nil
 	s.broker.deadlines.remove(s)
 }

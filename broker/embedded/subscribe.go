@@ -29,7 +29,6 @@ func (s *session) subscribe(l line, all []wanted, answer func()) bool {
 		s.add(&all[i])
 	}
 	answer()
-	p := newPublication()
 	for i := range all {
 		w := &all[i]
 		var r *rare
@@ -38,13 +37,11 @@ func (s *session) subscribe(l line, all []wanted, answer func()) bool {
 		}
 		for _, m := range w.retained {
 			if !w.sub.noLocal || m.from != s.id {
-				p.carry(m)
-				s.take(p, min(m.QoS, w.sub.qos), true, r) // [MQTT-3.3.1-8]
+				s.addBacklog(retainedItem{m, r, min(m.QoS, w.sub.qos)}) // [MQTT-3.3.1-9]
 			}
 		}
 	}
-	s.broker.stats.sent[0].Add(uint64(p.passed))
-	p.release()
+	s.pump()
 	return true
 }
 

@@ -20,6 +20,9 @@ type sys struct {
 	last map[string]string // what was published last, by topic
 }
 
+// sysTopics is how many there are at most.
+const sysTopics = 20
+
 func (y *sys) init(b *Broker) {
 	y.broker, y.version = b, "mqttsn-gateway"
 	y.last = make(map[string]string)

@@ -1,0 +1,199 @@
+package embedded
+
+import (
+	"fmt"
+	"io"
+	"net"
+	"runtime"
+	"testing"
+
+	"mqttsn-gateway/broker"
+	"mqttsn-gateway/broker/mqtt"
+)
+
+// sink is a device that takes what it is told and forgets it.
+type sink struct{ n int }
+
+func (s *sink) Receive(broker.Event) { s.n++ }
+
+func benchDevice(b *testing.B, br *Broker, id string) broker.Conn {
+	c := br.Open(id, new(sink))
+	if err := c.Do(&broker.Request{Op: broker.Connect, CleanSession: true}); err != nil {
+		b.Fatal(err)
+	}
+	return c
+}
+
+// swallow is an MQTT client that subscribes and acknowledges nothing: it just reads.
+func swallow(b *testing.B, br *Broker, id, filter string) {
+	p := login(b, br, mqtt.V311, id)
+	p.subscribe(0, filter)
+	go func() { _, _ = io.Copy(io.Discard, p.conn) }()
+}
+
+// BenchmarkDevicePublish is Do with a Publish, flushed every 64 as by a batch of datagrams.
+func BenchmarkDevicePublish(b *testing.B) {
+	for _, qos := range []byte{0, 1} {
+		for _, subs := range []int{0, 1, 100} {
+			for _, kind := range []string{"mqtt", "device"} {
+				if subs == 0 && kind == "device" {
+					continue
+				}
+				b.Run(fmt.Sprintf("qos=%d/subs=%d/%s", qos, subs, kind), func(b *testing.B) {
+					br := serve(b)
+					for i := range subs {
+						id := fmt.Sprint("sub", i)
+						if kind == "mqtt" {
+							swallow(b, br, id, "sensors/+/temperature")
+						} else {
+							c := benchDevice(b, br, id)
+							_ = c.Do(&broker.Request{Op: broker.Subscribe, Topic: "sensors/+/temperature"})
+						}
+					}
+					c := benchDevice(b, br, "pub")
+					r := broker.Request{Op: broker.Publish, Topic: "sensors/17/temperature", Payload: make([]byte, 64), QoS: qos}
+					b.ReportAllocs()
+					b.ResetTimer()
+					for i := range b.N {
+						if err := c.Do(&r); err != nil {
+							b.Fatal(err)
+						}
+						if i%64 == 63 {
+							br.Flush()
+						}
+					}
+					br.Flush()
+				})
+			}
+		}
+	}
+}
+
+// BenchmarkDeviceDelivery is a QoS 1 message from device to device, with its Ack.
+func BenchmarkDeviceDelivery(b *testing.B) {
+	br := newBroker(b)
+	to := benchDevice(b, br, "to")
+	_ = to.Do(&broker.Request{Op: broker.Subscribe, Topic: "t", QoS: 1})
+	from := benchDevice(b, br, "from")
+	r := broker.Request{Op: broker.Publish, Topic: "t", Payload: make([]byte, 64), QoS: 1}
+	b.ReportAllocs()
+	for i := range b.N {
+		_ = from.Do(&r)
+		_ = to.Do(&broker.Request{Op: broker.Ack, Token: broker.Token(i%0xFFFF + 1)})
+	}
+}
+
+// BenchmarkClientPublish is an MQTT client's QoS 0 messages to one device, over TCP.
+func BenchmarkClientPublish(b *testing.B) {
+	br := serve(b)
+	to := benchDevice(b, br, "to")
+	_ = to.Do(&broker.Request{Op: broker.Subscribe, Topic: "t"})
+	p := login(b, br, mqtt.V311, "pub")
+	one := (&mqtt.Publish{Topic: []byte("t"), Payload: make([]byte, 64)}).Append(nil, mqtt.V311)
+	var batch []byte
+	for range 100 {
+		batch = append(batch, one...)
+	}
+	b.ReportAllocs()
+	b.ResetTimer()
+	for i := 0; i < b.N; i += 100 {
+		if _, err := p.conn.Write(batch); err != nil {
+			b.Fatal(err)
+		}
+	}
+	p.quiet()
+}
+
+// BenchmarkRoute is the look-up of a topic, with and without the cache.
+func BenchmarkRoute(b *testing.B) {
+	br := newBroker(b)
+	for i := range 1000 {
+		c := benchDevice(b, br, fmt.Sprint(i))
+		_ = c.Do(&broker.Request{Op: broker.Subscribe, Topic: fmt.Sprintf("devices/%d/#", i)})
+	}
+	const topic = "devices/17/temperature"
+	b.Run("cached", func(b *testing.B) {
+		for b.Loop() {
+			br.topics.route(topic)
+		}
+	})
+	b.Run("not cached", func(b *testing.B) {
+		b.ReportAllocs()
+		for b.Loop() {
+			br.topics.routeOwn(topic)
+		}
+	})
+}
+
+// BenchmarkIdle measures memory, per client that does nothing.
+func BenchmarkIdle(b *testing.B) {
+	const n = 2000
+	measure := func(b *testing.B, f func(i int)) {
+		heap, stack := inUse()
+		for i := range n {
+			f(i)
+		}
+		h, s := inUse()
+		b.ReportMetric(float64(h-heap)/n, "heap-B/client")
+		b.ReportMetric(float64(s-stack)/n, "stack-B/client")
+		b.ReportMetric(0, "ns/op")
+	}
+	b.Run("device", func(b *testing.B) {
+		br := newBroker(b)
+		conns := make([]broker.Conn, n)
+		to := new(sink)
+		ids := make([]string, n)
+		for i := range ids {
+			ids[i] = fmt.Sprint("device-", i)
+		}
+		measure(b, func(i int) {
+			conns[i] = br.Open(ids[i], to)
+			_ = conns[i].Do(&broker.Request{Op: broker.Connect})
+		})
+		runtime.KeepAlive(conns)
+		runtime.KeepAlive(br)
+	})
+	b.Run("mqtt", func(b *testing.B) {
+		br := serve(b)
+		conns := make([]net.Conn, n)
+		packet := make([][]byte, n)
+		for i := range conns {
+			var err error
+			if conns[i], err = net.Dial("tcp", br.Addrs()[0].String()); err != nil {
+				b.Fatal(err)
+			}
+			defer conns[i].Close()
+			packet[i] = (&mqtt.Connect{CleanStart: true, KeepAlive: 60, ClientID: fmt.Append(nil, "client-", i)}).Append(nil, mqtt.V311)
+		}
+		until(b, "all are accepted", func() bool { return br.Stats().Connections == n })
+		base := runtime.NumGoroutine()
+		// A connection without its CONNECT has its goroutine already: measure from
+		// there, and add what a bare accepted connection costs.
+		heap, stack := inUse()
+		answer := make([]byte, 4)
+		for i, conn := range conns {
+			_, _ = conn.Write(packet[i])
+			_, _ = io.ReadFull(conn, answer)
+		}
+		h, s := inUse()
+		b.ReportMetric(float64(h-heap)/n, "heap-B/connect")
+		b.ReportMetric(float64(s-stack)/n, "stack-B/connect")
+		for _, conn := range conns {
+			conn.Close()
+		}
+		until(b, "all are gone", func() bool { return br.Stats().Connections == 0 })
+		h0, s0 := inUse()
+		b.ReportMetric(float64(h-h0)/n, "heap-B/client")
+		b.ReportMetric(float64(s-s0)/n, "stack-B/client")
+		b.ReportMetric(float64(base-runtime.NumGoroutine())/n, "goroutines/client")
+		b.ReportMetric(0, "ns/op")
+	})
+}
+
+func inUse() (heap, stack uint64) {
+	runtime.GC()
+	runtime.GC()
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return m.HeapAlloc, m.StackInuse
+}
