@@ -17,7 +17,8 @@ type hand struct {
 	tries    uint8 // how often the packet that waits for an answer was sent again
 	rounds   uint8 // how often REGISTER was given up
 	sent     bool  // a PUBLISH with msgID has been sent
-	renewed  bool  // the client did not know the topic id, and was told again
+	renewed  bool  // the client did not know the topic id, and is told again
+	told     bool  // and has answered REGACK
 	crowded  bool  // the client answered REGISTER with "congestion"
 	acked    bool  // the broker was told that the client has it
 }
@@ -120,7 +121,7 @@ func (s *Session) step(t instant, fx *Effects) {
 		s.giveUp(broker.CodeUnspecified, RefusedByClient, fx)
 	case a.full:
 		s.giveUp(broker.CodeQuota, TopicTableFull, fx)
-	case a.known:
+	case a.known && (h.told || !h.renewed): // a SUBACK since then may have been lost, too
 		s.sendPublish(t, fx)
 	case s.mute:
 		s.giveUp(broker.CodeUnspecified, Unregistrable, fx)

@@ -244,7 +244,7 @@ func (w *words) gatewayPacket(name string) mqttsn.Packet {
 	case "GWINFO":
 		return &mqttsn.GWInfo{}
 	case "ENCAPSULATED":
-		return &mqttsn.Encapsulated{}
+		return &mqttsn.Encapsulated{NodeID: []byte{1}, Packet: mqttsn.Pingreq{}.Append(nil)}
 	}
 	return nil
 }

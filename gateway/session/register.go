@@ -38,7 +38,7 @@ func (s *Session) packetRegack(t instant, p *mqttsn.Regack, fx *Effects) {
 		if topic != nil {
 			topic.is |= confirmed
 		}
-		h.rounds, h.tries, h.crowded = 0, 0, false
+		h.rounds, h.tries, h.crowded, h.told = 0, 0, false, true
 		if s.listening() {
 			s.step(t, fx)
 		}

@@ -14,9 +14,10 @@ import (
 // packet whatever. If it never does, supervision ends the connection.
 
 // maxRounds is how often a whole series of REGISTERs is sent for one message to a
-// client that was alive at the start of the second and the third, and answers nothing,
-// or "congestion". Some clients do not know REGISTER [SN-6.10].
-const maxRounds = 3
+// client that is alive when each but the first begins, and answers nothing or
+// "congestion". Some clients do not know REGISTER; and a network that loses three
+// packets of ten both ways loses twenty in a row one time in a million.
+const maxRounds = 5
 
 // arm starts the timer for the answer to the packet just sent.
 func (s *Session) arm(t instant) { s.retryAt = t.after(s.o.TRetry) }
@@ -73,11 +74,9 @@ func (s *Session) resume(t instant, fx *Effects) {
 	s.next(t, fx)
 }
 
-// hold lets a client that reported congestion alone for TRetry. What comes then is a new
-// exchange, so that a late copy of the refusal is not taken for its answer.
+// hold lets a client that reported congestion alone for TRetry.
 func (s *Session) hold(t instant) {
-	h := &s.hand
-	h.phase, h.msgID, h.regMsgID, h.sent = pausing, 0, 0, false
+	s.hand.phase, s.hand.regMsgID = pausing, 0
 	s.retryAt = 0
 	if s.listening() {
 		s.arm(t)
@@ -103,23 +102,45 @@ func (s *Session) packetPuback(t instant, p *mqttsn.Puback, fx *Effects) {
 		}
 		s.done(fx)
 	case mqttsn.Congestion:
+		s.refused()
 		s.hold(t)
 	case mqttsn.InvalidTopicID:
-		topic := s.topics.byID(h.topicID)
-		if h.form != mqttsn.TopicNormal || h.renewed || topic == nil {
-			s.giveUp(broker.CodeUnspecified, RefusedByClient, fx)
-			break
-		}
-		// The mapping is corrected, and the message sent once more, as a new exchange.
-		topic.is &^= confirmed
-		h.renewed, h.msgID, h.sent, h.tries = true, 0, false, 0
-		if s.listening() {
-			s.step(t, fx)
-		}
+		s.correct(t, fx)
 	default:
 		s.giveUp(broker.CodeUnspecified, RefusedByClient, fx)
 	}
 	s.next(t, fx)
+}
+
+// correct deals with a topic id that the client does not know: the mapping is told
+// again, and the message sent once more [SN-6.10].
+func (s *Session) correct(t instant, fx *Effects) {
+	h := &s.hand
+	topic := s.topics.byID(h.topicID)
+	switch {
+	case h.phase == registering, h.renewed && h.qos == 2 && h.tries == 0:
+		// The copy of a refusal that was heard before.
+		fx.drop(Repeated)
+	case h.form != mqttsn.TopicNormal, h.renewed, topic == nil:
+		s.giveUp(broker.CodeUnspecified, RefusedByClient, fx)
+	default:
+		topic.is &^= confirmed
+		h.renewed, h.tries = true, 0
+		s.refused()
+		if s.listening() {
+			s.step(t, fx)
+		}
+	}
+}
+
+// refused prepares the message in hand to be sent once more after a refusal. QoS 1 gets
+// a new MsgId, so that a late copy of the refusal is not taken for the answer to it.
+// QoS 2 keeps the one it has: the client may yet get and accept a copy that is under way,
+// and must know the next for the same message.
+func (s *Session) refused() {
+	if s.hand.qos < 2 {
+		s.hand.msgID, s.hand.sent = 0, false
+	}
 }
 
 // refusedQoS0 takes the refusal of a QoS 0 message, which is known only by its topic.

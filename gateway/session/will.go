@@ -21,9 +21,10 @@ func (s *Session) armedWill() *broker.Message {
 
 // setWill replaces the stored will and tells the broker.
 func (s *Session) setWill(w *broker.Message, fx *Effects) {
+	before := s.armedWill()
 	s.will = w
-	if s.link == linkOpen {
-		fx.request(broker.Request{Op: broker.SetWill, Will: s.armedWill()})
+	if after := s.armedWill(); s.link == linkOpen && (before != nil || after != nil) {
+		fx.request(broker.Request{Op: broker.SetWill, Will: after})
 	}
 }
 

@@ -1,0 +1,400 @@
+package session
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"time"
+
+	"mqttsn-gateway/broker"
+	"mqttsn-gateway/mqttsn"
+)
+
+// world is a session with a device on one side and a broker on the other, all in virtual
+// time, and a network that loses, doubles, delays and reorders datagrams. Device and
+// broker are models of their own that share no code with the session. After each step
+// the world checks what must hold at all times.
+type world struct {
+	fail func(format string, args ...any)
+	rng  *rand.Rand
+
+	loss, double int           // percent of datagrams
+	delay        time.Duration // longest way of a datagram; the shortest is a tenth
+
+	o      Options
+	s      *Session
+	fx     Effects
+	now    time.Time
+	events []event
+	device *device
+	broker *modelBroker
+
+	received, delivered, returned, dropped int
+
+	published map[uint16]string // MsgID to payload of what the client has not finished
+	log       []string
+}
+
+type event struct {
+	at time.Time
+	do func()
+}
+
+func newWorld(seed uint64, fail func(string, ...any)) *world {
+	w := &world{
+		fail: fail, rng: rand.New(rand.NewPCG(seed, 1)), o: DefaultOptions(),
+		now: time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC), published: map[uint16]string{},
+	}
+	w.o.TRetry, w.o.NRetry = 2*time.Second, 3
+	w.o.MaxQueuedMessages, w.o.MaxQueuedBytes, w.o.MaxQueuedQoS0 = 1<<20, 1<<30, 1<<20
+	w.delay = 200 * time.Millisecond
+	w.device = &device{w: w, topics: map[uint16]string{}, got: map[string]int{}, open: map[uint16]string{}, done: map[string]bool{}, sent: map[string]time.Time{}}
+	w.broker = &modelBroker{
+		w: w, window: 4, got: map[string]int{}, uncertain: map[string]bool{}, open: map[broker.Token]string{}, forgotten: map[string]bool{},
+	}
+	w.s = New("dev", &w.o, uint16(seed))
+	return w
+}
+
+func (w *world) note(format string, args ...any) {
+	w.log = append(w.log, w.now.Format("04:05.000 ")+fmt.Sprintf(format, args...))
+	if len(w.log) > 60 {
+		w.log = w.log[1:]
+	}
+}
+
+func (w *world) failf(format string, args ...any) {
+	w.fail("%s\n%s", fmt.Sprintf(format, args...), strings.Join(w.log, "\n"))
+}
+
+func (w *world) after(d time.Duration, do func()) {
+	w.events = append(w.events, event{w.now.Add(d), do})
+}
+
+// run lets time pass until the world has nothing to do before an instant, or stop is
+// true.
+func (w *world) run(d time.Duration, stop func() bool) {
+	end := w.now.Add(d)
+	for !stop() {
+		next, what := end, -1
+		for i, e := range w.events {
+			if e.at.Before(next) {
+				next, what = e.at, i
+			}
+		}
+		if due := w.s.Deadline(); !due.IsZero() && due.Before(next) {
+			w.now = due
+			w.step("expire", func() { w.s.Expire(w.now, &w.fx) })
+			if due := w.s.Deadline(); !due.IsZero() && !due.After(w.now) {
+				w.failf("after Expire the deadline is in the past")
+			}
+			continue
+		}
+		if what < 0 {
+			w.now = end
+			return
+		}
+		e := w.events[what]
+		w.events = slices.Delete(w.events, what, what+1)
+		w.now = e.at
+		e.do()
+	}
+}
+
+func never() bool { return false }
+
+// transmit puts a datagram on its way.
+func (w *world) transmit(b []byte, arrive func([]byte)) {
+	copies := 1
+	if w.rng.IntN(100) < w.double {
+		copies++
+	}
+	for range copies {
+		if w.rng.IntN(100) < w.loss {
+			continue
+		}
+		b, boot := slices.Clone(b), w.device.boot
+		w.after(w.delay/10+time.Duration(w.rng.Int64N(int64(w.delay))), func() {
+			if boot == w.device.boot {
+				arrive(b)
+			}
+		})
+	}
+}
+
+// arrive hands a datagram to the session.
+func (w *world) arrive(b []byte) {
+	p, err := mqttsn.Decode(b)
+	if err != nil {
+		w.failf("the device sent %x: %v", b, err)
+		return
+	}
+	if _, connects := p.(*mqttsn.Connect); connects {
+		// Copies that overtake nobody but come after CONNECT are taken for messages of
+		// a device that has restarted.
+		for payload, at := range w.device.sent {
+			if w.now.Sub(at) < 2*time.Second {
+				w.broker.uncertain[payload] = true
+			}
+		}
+	}
+	w.step(p.Type().String(), func() { w.s.Packet(w.now, p, &w.fx) })
+	clear(b) // nothing of the packet may be kept
+}
+
+// tell hands an event of the broker to the session.
+func (w *world) tell(ev broker.Event) {
+	cause := [...]string{broker.Answered: "answer", broker.Delivered: "message", broker.Closed: "closed"}[ev.Kind]
+	if ev.Kind == broker.Delivered && w.s.link != linkClosed {
+		w.received++
+	}
+	w.step(cause, func() { w.s.Broker(w.now, ev, &w.fx) })
+}
+
+// replies are what may be sent to a sleeper, by what has happened.
+var replies = map[string][]string{
+	"PUBLISH": {"PUBACK", "PUBREC"}, "PUBREL": {"PUBCOMP"}, "PUBREC": {"PUBREL"}, "REGISTER": {"REGACK"},
+	"SUBSCRIBE": {"SUBACK"}, "UNSUBSCRIBE": {"UNSUBACK"}, "DISCONNECT": {"DISCONNECT"},
+	"WILLTOPICUPD": {"WILLTOPICRESP"}, "WILLMSGUPD": {"WILLMSGRESP"}, "answer": {"PUBACK", "PUBREC", "SUBACK", "UNSUBACK"},
+}
+
+// step does one thing, checks it, and does what it led to.
+func (w *world) step(cause string, do func()) {
+	before := w.s.State()
+	do()
+	w.note("%s: %v -> %v", cause, before, w.s.State())
+	var sent []mqttsn.Packet
+	for b := range w.fx.Packets() {
+		p, err := mqttsn.Decode(b)
+		if err != nil {
+			w.failf("the session sent %x: %v", b, err)
+			continue
+		}
+		w.note("  -> %s", formatPacket(p))
+		sent = append(sent, p)
+		w.transmit(b, w.device.arrive)
+	}
+	over := w.delivered + w.returned + w.dropped
+	w.delivered += w.fx.Delivered
+	w.returned += w.fx.Returned
+	for why, n := range w.fx.Drops {
+		if n > 0 && Reason(why).OfMessage() {
+			w.dropped += int(n)
+			w.note("  dropped %v %d", Reason(why), n)
+		}
+	}
+	if w.delivered+w.returned+w.dropped > over {
+		clear(w.published) // the message in hand is over
+	}
+	w.checkSent(cause, before, sent)
+	queued, _ := w.s.Queued()
+	if sum := w.delivered + w.returned + w.dropped + queued; sum != w.received {
+		w.failf("%d messages received, but %d delivered + %d returned + %d dropped + %d queued", w.received, w.delivered, w.returned, w.dropped, queued)
+	}
+	requests := make([]broker.Request, len(w.fx.Requests))
+	for i, r := range w.fx.Requests {
+		r.Payload = slices.Clone(r.Payload)
+		requests[i] = r
+	}
+	gone := w.fx.Gone
+	w.fx.Reset()
+	for i := range requests {
+		w.note("  => %s", formatRequest(&requests[i]))
+		w.broker.do(&requests[i])
+	}
+	if gone {
+		w.s = New("dev", &w.o, w.s.msgID)
+		w.received, w.delivered, w.returned, w.dropped = 0, 0, 0, 0
+		clear(w.published)
+		// A clean session takes its open QoS 2 exchanges with it.
+		for payload := range w.broker.got {
+			w.broker.uncertain[payload] = true
+		}
+	}
+}
+
+// checkSent checks what must hold for the packets of any step.
+func (w *world) checkSent(cause string, before State, sent []mqttsn.Packet) {
+	for i, p := range sent {
+		name := p.Type().String()
+		switch p := p.(type) {
+		case *mqttsn.Publish:
+			if p.QoS > 0 && p.MsgID == 0 {
+				w.failf("a PUBLISH with MsgId 0")
+			}
+			if old, ok := w.published[p.MsgID]; ok && p.QoS > 0 && old != string(p.Data) {
+				w.failf("MsgId %d stands for %q and %q", p.MsgID, old, p.Data)
+			}
+			if p.QoS > 0 {
+				for id, payload := range w.published {
+					if p.QoS == 1 && payload == string(p.Data) {
+						delete(w.published, id) // once more after a refusal
+					}
+				}
+				w.published[p.MsgID] = string(p.Data)
+				if len(w.published) > 1 {
+					w.failf("more than one message is not acknowledged: %v", w.published)
+				}
+			}
+		case *mqttsn.Register:
+			if p.MsgID == 0 || w.published[p.MsgID] != "" {
+				w.failf("a REGISTER with MsgId %d", p.MsgID)
+			}
+		case *mqttsn.Pingresp:
+			if i != len(sent)-1 && before != Active {
+				w.failf("%v follows PINGRESP", sent[i+1].Type())
+			}
+		}
+		if before == Asleep && cause != "CONNECT" && cause != "PINGREQ" && !slices.Contains(replies[cause], name) {
+			w.failf("a sleeper is sent %s after %s", name, cause)
+		}
+		if before != Active && before != Asleep && before != Awake && i == 0 &&
+			!slices.Contains([]string{"CONNACK", "WILLTOPICREQ", "WILLMSGREQ", "DISCONNECT"}, name) {
+			w.failf("%s is sent to a client that is %v", name, before)
+		}
+	}
+}
+
+// modelBroker keeps what it delivers until it is acknowledged, and no more than window
+// messages at a time.
+type modelBroker struct {
+	w         *world
+	window    int
+	connected bool
+	exists    bool // it has a session
+	clean     bool // which ends with its connection
+	wanted    bool // and a subscription
+	epoch     int  // counts connections
+	token     broker.Token
+	waiting   []modelMessage
+	unacked   []modelMessage
+	got       map[string]int // payloads published by the device
+	uncertain map[string]bool
+	open      map[broker.Token]string // QoS 2 publishes that are not answered
+	refused   []string                // payloads that the session refused
+	forgotten map[string]bool         // payloads of sessions that have ended
+	slow      time.Duration           // longest time to an answer
+}
+
+type modelMessage struct {
+	token   broker.Token
+	qos     byte
+	topic   string
+	payload string
+}
+
+func (b *modelBroker) do(r *broker.Request) {
+	switch r.Op {
+	case broker.Connect:
+		present := b.exists && !r.CleanSession
+		if !present {
+			b.forget()
+		}
+		b.connected, b.exists, b.clean = true, true, r.CleanSession
+		b.epoch++
+		b.answer(broker.Event{Kind: broker.Answered, Token: r.Token, SessionPresent: present})
+		b.waiting = append(b.unacked, b.waiting...)
+		b.unacked = nil
+		b.pump()
+	case broker.Publish:
+		b.got[string(r.Payload)]++
+		if r.QoS == 2 {
+			b.open[r.Token] = string(r.Payload)
+		}
+		if r.QoS > 0 {
+			b.answer(broker.Event{Kind: broker.Answered, Token: r.Token})
+		}
+	case broker.Subscribe:
+		b.wanted = true
+		b.answer(broker.Event{Kind: broker.Answered, Token: r.Token, QoS: r.QoS})
+	case broker.Ack:
+		i := slices.IndexFunc(b.unacked, func(m modelMessage) bool { return m.token == r.Token })
+		if i < 0 {
+			return
+		}
+		m := b.unacked[i]
+		b.unacked = slices.Delete(b.unacked, i, i+1)
+		if r.Code.Failed() {
+			b.refused = append(b.refused, m.payload)
+		}
+		b.pump()
+	case broker.Disconnect, broker.Abandon:
+		b.disconnect()
+	}
+}
+
+// disconnect ends the connection. Of a QoS 2 message that is not answered nobody knows.
+func (b *modelBroker) disconnect() {
+	b.connected = false
+	b.epoch++
+	for _, payload := range b.open {
+		b.uncertain[payload] = true
+	}
+	clear(b.open)
+	if b.clean {
+		b.exists = false
+		b.forget()
+	}
+}
+
+// forget ends a session.
+func (b *modelBroker) forget() {
+	for _, m := range append(b.waiting, b.unacked...) {
+		b.forgotten[m.payload] = true
+	}
+	b.waiting, b.unacked, b.wanted = nil, nil, false
+}
+
+// shutDown ends the connection from the broker's side.
+func (b *modelBroker) shutDown() {
+	if b.connected {
+		b.disconnect()
+		b.w.tell(broker.Event{Kind: broker.Closed, Code: broker.CodeShuttingDown})
+	}
+}
+
+// answer tells the session something, some time later, in order.
+func (b *modelBroker) answer(ev broker.Event) {
+	epoch := b.epoch
+	b.w.after(b.slow, func() {
+		if b.epoch == epoch && b.connected {
+			if ev.Kind == broker.Answered {
+				delete(b.open, ev.Token)
+			}
+			b.w.tell(ev)
+		}
+	})
+}
+
+// publish is a message from elsewhere for the device.
+func (b *modelBroker) publish(qos byte, topic, payload string) {
+	if qos == 0 {
+		if b.connected && b.wanted {
+			b.answer(broker.Event{Kind: broker.Delivered, Message: &broker.Message{Topic: topic, Payload: []byte(payload)}})
+		}
+		return
+	}
+	if !b.exists || !b.wanted {
+		b.forgotten[payload] = true
+		return
+	}
+	b.token++
+	b.waiting = append(b.waiting, modelMessage{b.token, qos, topic, payload})
+	b.pump()
+}
+
+// pump delivers as much as the window allows.
+func (b *modelBroker) pump() {
+	for b.connected && len(b.waiting) > 0 && len(b.unacked) < b.window {
+		m := b.waiting[0]
+		b.waiting = b.waiting[1:]
+		b.unacked = append(b.unacked, m)
+		b.answer(broker.Event{
+			Kind: broker.Delivered, Token: m.token, QoS: m.qos,
+			Message: &broker.Message{Topic: m.topic, Payload: []byte(m.payload), QoS: m.qos},
+		})
+	}
+}
+
+func (b *modelBroker) idle() bool { return len(b.waiting) == 0 && len(b.unacked) == 0 }
