@@ -51,9 +51,8 @@ func Load(in Input) (Config, Origins, error) {
 	}
 	l.environment(in.Environ)
 	l.apply(in.Flags)
-	c := l.decode()
-	l.validate(c)
-	return c, l.reader.origins, l.problems.err()
+	c, err := l.result()
+	return c, l.reader.origins, err
 }
 
 // loader puts the layers on each other: defaults, file, environment, flags.
@@ -73,13 +72,18 @@ func newLoader() *loader {
 	return l
 }
 
-// file reads the file at path, in YAML.
+// file reads the file at path.
 func (l *loader) file(path string) {
 	text, err := readFile(path)
 	if err != nil {
 		l.problems.add("", path, "%s", cause(err))
 		return
 	}
+	l.yaml(path, text)
+}
+
+// yaml reads the text of the file at path.
+func (l *loader) yaml(path string, text []byte) {
 	var doc, more yaml.Node
 	dec := yaml.NewDecoder(bytes.NewReader(text))
 	if err := dec.Decode(&doc); errors.Is(err, io.EOF) {
@@ -97,6 +101,13 @@ func (l *loader) file(path string) {
 			l.problems.add("", path, "%v", err)
 		}
 	}
+}
+
+// result is the configuration that the layers give, and whether it can be used.
+func (l *loader) result() (Config, error) {
+	c := l.decode()
+	l.validate(c)
+	return c, l.problems.err()
 }
 
 // decode is the configuration that results: what is not set has its default.

@@ -163,12 +163,10 @@ func FuzzFile(f *testing.F) {
 	for _, text := range []string{Sample, "udp:\n- \n", "a: &a [*a]\n", "session: {t_retry: 5}\n", "? {a: b}\n: c\n", "---\n---\n", "<<: {a: b}\n", "\x00", "0: 1"} {
 		f.Add(text)
 	}
-	path := filepath.Join(f.TempDir(), "gateway.yaml")
 	f.Fuzz(func(t *testing.T, text string) {
-		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
-			t.Fatal(err)
-		}
-		_, _, err := Load(Input{File: path})
-		lines(t, err, path)
+		l := newLoader()
+		l.yaml("gateway.yaml", []byte(text))
+		_, err := l.result()
+		lines(t, err, "gateway.yaml")
 	})
 }

@@ -14,7 +14,7 @@ import (
 )
 
 // maxFaults bounds how many problems of one section are reported.
-const maxFaults = 100
+const maxFaults = 30
 
 // validator is what all Options are. The text of the error begins with the key and a
 // colon: "t_retry: 0s is out of range: 1ms to 1h0m0s".
