@@ -15,7 +15,7 @@ const (
 // LogOptions are the settings of the log.
 type LogOptions struct {
 	// Level is the least important level that is written: "debug", "info", "warn" or
-	// "error". At debug, each packet that is refused costs a line.
+	// "error".
 	Level string `mapstructure:"level"`
 
 	// Format is "text", "json", or "auto" for text on a terminal and JSON otherwise.
