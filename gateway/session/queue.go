@@ -53,17 +53,17 @@ func (q *queue) dropQoS0() bool {
 	if q.qos0 == 0 {
 		return false
 	}
-	for i := int(q.head); i < len(q.items); i++ {
-		if d := q.items[i]; d.qos == 0 {
-			copy(q.items[q.head+1:i+1], q.items[q.head:i])
-			q.items[q.head] = delivery{}
-			q.head++
-			q.count(&d, -1)
-			q.tidy()
-			return true
-		}
+	i := int(q.head)
+	for q.items[i].qos > 0 {
+		i++
 	}
-	return false
+	d := q.items[i]
+	copy(q.items[q.head+1:i+1], q.items[q.head:i])
+	q.items[q.head] = delivery{}
+	q.head++
+	q.count(&d, -1)
+	q.tidy()
+	return true
 }
 
 // keep removes the messages for which f is false.

@@ -102,7 +102,6 @@ func (s *Session) wake(t instant, fx *Effects) {
 // fallAsleep ends the wake of a client and starts its sleep timer anew [SN-6.14].
 func (s *Session) fallAsleep(t instant) {
 	s.state = Asleep
-	s.retryAt = 0
 	s.watch(t)
 }
 
