@@ -2,6 +2,7 @@ package config
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -170,9 +171,21 @@ func (l *loader) environment(environ []string) {
 			l.problems.add("", where, "there is no such option%s", hint)
 		}
 	}
-	// A list before its elements, whatever the order of the environment.
-	slices.SortFunc(settings, func(a, b Setting) int { return strings.Compare(a.Key, b.Key) })
+	// A list before its elements, and those by number, whatever the order of environ.
+	slices.SortFunc(settings, func(a, b Setting) int {
+		return slices.CompareFunc(strings.Split(a.Key, "."), strings.Split(b.Key, "."), compareParts)
+	})
 	l.apply(settings)
+}
+
+// compareParts orders parts of keys, numbers by value.
+func compareParts(a, b string) int {
+	m, errA := strconv.Atoi(a)
+	n, errB := strconv.Atoi(b)
+	if errA == nil && errB == nil {
+		return cmp.Compare(m, n)
+	}
+	return strings.Compare(a, b)
 }
 
 // envKey is the key of an environment variable, "" if there is none.

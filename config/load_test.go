@@ -139,6 +139,17 @@ func TestLists(t *testing.T) {
 	}
 }
 
+func TestManyElementsFromEnvironment(t *testing.T) {
+	var environ []string
+	for i := 11; i >= 0; i-- {
+		environ = append(environ, "MQTTSN_PREDEFINED_TOPICS_"+itoa(i)+"_ID="+itoa(i+1), "MQTTSN_PREDEFINED_TOPICS_"+itoa(i)+"_TOPIC=t"+itoa(i))
+	}
+	c, _, err := Load(Input{Environ: environ})
+	if err != nil || len(c.PredefinedTopics) != 12 || c.PredefinedTopics[10] != (session.PredefinedTopic{ID: 11, Topic: "t10"}) {
+		t.Errorf("got %v, %v", c.PredefinedTopics, err)
+	}
+}
+
 // A list that is longer, shorter or empty replaces the default as a whole.
 func TestEmptyList(t *testing.T) {
 	c, bad := load(t, "udp: []\n")
