@@ -18,7 +18,7 @@ func (s *Session) packetConnect(t instant, p *mqttsn.Connect, fx *Effects) {
 	case s.repeats(t, p):
 		fx.drop(Repeated)
 		if s.state == Active {
-			fx.connack(mqttsn.Accepted) // the first was lost
+			s.acceptAgain(t, fx)
 		}
 		return
 	}
@@ -50,9 +50,20 @@ func (s *Session) repeats(t instant, p *mqttsn.Connect) bool {
 	case Connecting:
 		return same
 	case Active:
-		return same && !p.Will && s.quiet && !s.moved && t <= s.since.after(s.o.echoes())
+		return same && !p.Will && !s.moved && s.justAccepted(t)
 	}
 	return false
+}
+
+// justAccepted reports whether CONNACK may have been lost: nothing has been heard since.
+func (s *Session) justAccepted(t instant) bool {
+	return s.state == Active && s.quiet && t <= s.since.after(s.o.echoes())
+}
+
+// acceptAgain repeats CONNACK.
+func (s *Session) acceptAgain(t instant, fx *Effects) {
+	s.watch(t)
+	fx.connack(mqttsn.Accepted)
 }
 
 // takeOver settles what becomes of what the session has, by CleanSession [SN-6.3], and

@@ -1,6 +1,8 @@
 package session
 
 import (
+	"strings"
+
 	"mqttsn-gateway/broker"
 	"mqttsn-gateway/mqttsn"
 )
@@ -142,8 +144,7 @@ func (s *Session) sendRegister(t instant, fx *Effects) {
 		fx.Retransmissions++
 	}
 	h.phase = registering
-	topic := s.topics.byID(h.topicID)
-	fx.send(appendRegister(fx.arena, h.topicID, h.regMsgID, topic.name))
+	fx.send(mqttsn.Register{TopicID: h.topicID, MsgID: h.regMsgID, TopicName: []byte(h.msg.Topic)}.Append(fx.arena))
 	s.arm(t)
 }
 
@@ -174,11 +175,6 @@ func (s *Session) sendPublish(t instant, fx *Effects) {
 	}
 	h.phase, h.sent = publishing, true
 	s.arm(t)
-}
-
-// appendRegister encodes a REGISTER with a name that is a string.
-func appendRegister(b []byte, topicID, msgID uint16, name string) []byte {
-	return mqttsn.Register{TopicID: topicID, MsgID: msgID, TopicName: []byte(name)}.Append(b)
 }
 
 // fits reports whether a packet with a body of n octets is within the MTU.
@@ -214,7 +210,8 @@ func (s *Session) address(name string) address {
 		}
 	}
 	if topic == nil {
-		if topic = s.topics.add(name, s.o.MaxTopics); topic == nil {
+		// A copy, for the message's name may be part of something larger.
+		if topic = s.topics.add(strings.Clone(name), s.o.MaxTopics); topic == nil {
 			return address{full: true}
 		}
 	}

@@ -133,6 +133,11 @@ func (s *Session) Packet(now time.Time, p mqttsn.Packet, fx *Effects) {
 // that the client lives [SN-6.14]. A sleeper should CONNECT before it sends anything;
 // if it does not, it is served all the same and stays asleep.
 func (s *Session) packetConnected(t instant, p mqttsn.Packet, fx *Effects) {
+	if s.quiet && s.repeatsWill(t, p) {
+		fx.drop(Repeated)
+		s.acceptAgain(t, fx)
+		return
+	}
 	s.heard(t)
 	switch p := p.(type) {
 	case *mqttsn.Publish:

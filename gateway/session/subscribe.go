@@ -32,18 +32,18 @@ func (s *Session) packetSubscribe(t instant, p *mqttsn.Subscribe, fx *Effects) {
 	switch {
 	case p.QoS == mqttsn.QoSMinusOne:
 		fx.drop(InvalidTopic)
-		s.suback(&sub, 0, p.MsgID, mqttsn.NotSupported, fx)
+		s.rejectSubscribe(&sub, p.MsgID, mqttsn.NotSupported, fx)
 	case code == mqttsn.InvalidTopicID:
 		fx.drop(UnknownTopic)
-		s.suback(&sub, 0, p.MsgID, code, fx)
+		s.rejectSubscribe(&sub, p.MsgID, code, fx)
 	case code != mqttsn.Accepted:
 		fx.drop(InvalidTopic)
-		s.suback(&sub, 0, p.MsgID, code, fx)
+		s.rejectSubscribe(&sub, p.MsgID, code, fx)
 	case s.asked(p.MsgID, sub.filter, false):
 		fx.drop(Repeated) // the answer is to come
 	case len(s.asks) >= s.o.MaxInflightUp || !s.roomFor(&sub):
 		fx.drop(Congestion)
-		s.suback(&sub, 0, p.MsgID, mqttsn.Congestion, fx)
+		s.rejectSubscribe(&sub, p.MsgID, mqttsn.Congestion, fx)
 	default:
 		a := ask{subscription: sub, token: s.nextToken(), msgID: p.MsgID}
 		s.await(t, a)
@@ -154,7 +154,7 @@ func (s *Session) askAnswered(t instant, ev *broker.Event, fx *Effects) {
 func (s *Session) subscribeAnswered(a *ask, ev *broker.Event, fx *Effects) {
 	if ev.Code.Failed() {
 		fx.drop(RefusedByBroker)
-		s.suback(&a.subscription, 0, a.msgID, returnCode(ev.Code), fx)
+		s.rejectSubscribe(&a.subscription, a.msgID, returnCode(ev.Code), fx)
 		return
 	}
 	var id uint16
@@ -167,7 +167,7 @@ func (s *Session) subscribeAnswered(a *ask, ev *broker.Event, fx *Effects) {
 			// The room was taken meanwhile.
 			fx.drop(Congestion)
 			fx.request(broker.Request{Op: broker.Unsubscribe, Token: s.nextToken(), Topic: a.filter})
-			s.suback(&a.subscription, 0, a.msgID, mqttsn.Congestion, fx)
+			s.rejectSubscribe(&a.subscription, a.msgID, mqttsn.Congestion, fx)
 			return
 		}
 		topic.is = topic.is&^refused | pinned | subscribed | confirmed
@@ -194,14 +194,14 @@ func (s *Session) removeSubscription(filter string) {
 	s.subs = slices.DeleteFunc(s.subs, func(sub subscription) bool { return sub.filter == filter })
 }
 
-// suback answers a SUBSCRIBE that failed. Its TopicId is then not defined; the one of a
+// rejectSubscribe answers a SUBSCRIBE that failed. Its TopicId is then not defined; the one of a
 // predefined topic is repeated.
-func (s *Session) suback(sub *subscription, q mqttsn.QoS, msgID uint16, c mqttsn.ReturnCode, fx *Effects) {
+func (s *Session) rejectSubscribe(sub *subscription, msgID uint16, c mqttsn.ReturnCode, fx *Effects) {
 	var id uint16
 	if sub.form == mqttsn.TopicPredefined {
 		id = sub.id
 	}
-	fx.send(mqttsn.Suback{QoS: q, TopicID: id, MsgID: msgID, ReturnCode: c}.Append(fx.arena))
+	fx.send(mqttsn.Suback{TopicID: id, MsgID: msgID, ReturnCode: c}.Append(fx.arena))
 }
 
 // holding reports whether deliveries wait because a SUBSCRIBE is not answered: its

@@ -35,6 +35,8 @@ var situations = []struct {
 		"manual", "0s device CONNECT duration=60"}},
 	{"active, just accepted", Active, []string{
 		"0s device CONNECT duration=60"}},
+	{"active, just accepted with a will", Active, []string{
+		"0s device CONNECT will duration=60", "0s device WILLTOPIC w/dead qos=1", "0s device WILLMSG dead"}},
 	{"active, a QoS 1 message is in hand", Active, []string{
 		"0s device CONNECT duration=60", "0s device REGISTER msg=1 s/mine", "0s device SUBSCRIBE msg=1 qos=2 short=ab",
 		`1s broker message #1 ab "down" qos=1`, `1s broker message #2 ab "next" qos=1`}},

@@ -59,6 +59,16 @@ func (s *Session) packetWillMsg(t instant, p *mqttsn.WillMsg, fx *Effects) {
 	s.proceed(t, fx)
 }
 
+// repeatsWill reports whether p is a copy of the last packet of the will procedure: for
+// the client it is not over before CONNACK has come [SN-6.13].
+func (s *Session) repeatsWill(t instant, p mqttsn.Packet) bool {
+	switch p.(type) {
+	case *mqttsn.WillTopic, *mqttsn.WillMsg:
+		return s.wantWill && s.justAccepted(t)
+	}
+	return false
+}
+
 // packetWillTopicUpd changes the will topic, its QoS and Retain flag, and leaves the
 // message; the empty form deletes both [SN-6.4].
 func (s *Session) packetWillTopicUpd(p *mqttsn.WillTopicUpd, fx *Effects) {
