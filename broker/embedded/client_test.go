@@ -34,14 +34,14 @@ func TestConnectRefused(t *testing.T) {
 	for _, c := range []struct {
 		name, sent, want string // want is what comes before the end
 	}{
-		{"no MQTT at all", "GET / HTTP/1.1\r\n\r\n", ""},
+		{"no MQTT at all", "GET / HTTP/1.1\r\n" + strings.Repeat("x", 80), ""},
 		{"another packet first", "\xC0\x00", ""}, // [MQTT-3.1.0-1]
 		{"protocol name", "\x10\x0D\x00\x04MQXX\x04\x02\x00\x00\x00\x01a", ""},
 		{"version 6", "\x10\x0D\x00\x04MQTT\x06\x02\x00\x00\x00\x01a", "\x20\x02\x00\x01"}, // [MQTT-3.1.2-2]
 		{"version 2", "\x10\x0F\x00\x06MQIsdp\x02\x02\x00\x00\x00\x01a", "\x20\x02\x00\x01"},
-		{"reserved flag", "\x10\x0D\x00\x04MQTT\x04\x03\x00\x00\x00\x01a", ""},                             // [MQTT-3.1.2-3]
-		{"reserved flag, 5", "\x10\x0E\x00\x04MQTT\x05\x03\x00\x00\x00\x00\x01a", "\x20\x03\x00\x81\x00"},  //
-		{"no id, session kept", connect(mqtt.V311, noID), "\x20\x02\x00\x02"},                              // [MQTT-3.1.3-8]
+		{"reserved flag", "\x10\x0D\x00\x04MQTT\x04\x03\x00\x00\x00\x01a", ""},                                // [MQTT-3.1.2-3]
+		{"reserved flag, 5", "\x10\x0E\x00\x04MQTT\x05\x03\x00\x00\x00\x00\x01a", "\x20\x03\x00\x81\x00"},     //
+		{"no id, session kept", connect(mqtt.V311, noID), "\x20\x02\x00\x02"},                                 // [MQTT-3.1.3-8]
 		{"quota", connect(mqtt.V311, func(c *mqtt.Connect) { c.ClientID = []byte("x") }), "\x20\x02\x00\x03"}, //
 		{"quota, 5", connect(mqtt.V5, func(c *mqtt.Connect) { c.ClientID = []byte("x") }), "\x20\x03\x00\x97\x00"},
 		{"will below $SYS", connect(mqtt.V311, will("$SYS/x")), "\x20\x02\x00\x05"},

@@ -1,0 +1,45 @@
+package embedded
+
+import (
+	"strings"
+	"testing"
+	"time"
+)
+
+func TestOptions(t *testing.T) {
+	if err := DefaultOptions().Validate(); err != nil {
+		t.Fatal(err)
+	}
+	for key, change := range map[string]func(*Options){
+		"listeners.1":           func(o *Options) { o.Listeners = []string{":1883", "localhost"} },
+		"listeners.0":           func(o *Options) { o.Listeners = []string{"127.0.0.1:99999"} },
+		"max_connections":       func(o *Options) { o.MaxConnections = 0 },
+		"max_sessions":          func(o *Options) { o.MaxSessions = -1 },
+		"connect_timeout":       func(o *Options) { o.ConnectTimeout = 5 },
+		"max_packet_size":       func(o *Options) { o.MaxPacketSize = 1 << 30 },
+		"max_topic_levels":      func(o *Options) { o.MaxTopicLevels = 0 },
+		"max_subscriptions":     func(o *Options) { o.MaxSubscriptions = 0 },
+		"max_inflight_messages": func(o *Options) { o.MaxInflightMessages = 65536 },
+		"device_inflight":       func(o *Options) { o.DeviceInflight = 0 },
+		"max_queued_messages":   func(o *Options) { o.MaxQueuedMessages = 0 },
+		"max_queued_bytes":      func(o *Options) { o.MaxQueuedBytes = 10 },
+		"max_retained_messages": func(o *Options) { o.MaxRetainedMessages = -1 },
+		"max_retained_bytes":    func(o *Options) { o.MaxRetainedBytes = -1 },
+		"session_expiry_max":    func(o *Options) { o.SessionExpiryMax = time.Millisecond },
+		"sys_interval":          func(o *Options) { o.SysInterval = -time.Second },
+	} {
+		o := DefaultOptions()
+		change(&o)
+		if err := o.Validate(); err == nil || !strings.HasPrefix(err.Error(), key+": ") {
+			t.Errorf("%s: %v", key, err)
+		}
+		if _, err := New(o, silent()); err == nil {
+			t.Errorf("%s: New took it", key)
+		}
+	}
+	o := DefaultOptions()
+	o.SessionExpiryMax, o.SysInterval, o.Listeners = 0, 0, nil
+	if err := o.Validate(); err != nil {
+		t.Error(err)
+	}
+}
