@@ -6,6 +6,7 @@ import (
 
 	"mqttsn-gateway/broker"
 	"mqttsn-gateway/gateway/session"
+	"mqttsn-gateway/transports"
 )
 
 // client is the shell's record of one client: its session, where it is, and its line to
@@ -14,7 +15,7 @@ type client struct {
 	shard   *shard
 	session *session.Session
 	conn    broker.Conn
-	place   *place // nil while nobody knows where the client is
+	place   *place // where the client was last; nil once it is gone
 
 	due   time.Duration // deadlines: filed under this instant
 	filed int           // deadlines: position in the heap, or notFiled
@@ -22,6 +23,11 @@ type client struct {
 	epoch   atomic.Uint32 // counts broker connections; see event
 	waiting int32         // requests that the broker has not answered yet
 	gone    bool
+}
+
+// livesAt reports whether c is at peer: it came from there last, and nobody else since.
+func (c *client) livesAt(peer transports.Peer) bool {
+	return c.place.peer == peer && !c.place.stale.Load()
 }
 
 // Receive takes an event of the client's broker connection: broker.Receiver.

@@ -170,10 +170,10 @@ func (s *shard) connect(in *intake, a arrival, p *mqttsn.Connect) *client {
 	}
 	c := s.clients[string(p.ClientID)]
 	if c != nil {
-		if c.place != nil && c.place.peer == peer {
+		if c.livesAt(peer) {
 			return c
 		}
-		if g.options.Roaming == RoamNever && alive(c) {
+		if g.options.Roaming == RoamNever && alive(c) && c.place.peer != peer {
 			s.refuse(in, a, roamingRefused, mqttsn.NotSupported)
 			return nil
 		}
@@ -197,11 +197,11 @@ func (s *shard) connect(in *intake, a arrival, p *mqttsn.Connect) *client {
 // whatever the address [SN-6.14]; what may be done from a new one is the roaming policy.
 func (s *shard) wake(in *intake, a arrival, p *mqttsn.Pingreq) *client {
 	c := s.clients[string(p.ClientID)]
-	if c == nil || !alive(c) || c.place == nil {
+	if c == nil || !alive(c) {
 		return nil
 	}
 	peer := transports.Peer{Link: in.link, Addr: a.Addr}
-	if c.place.peer != peer {
+	if !c.livesAt(peer) {
 		if s.gateway.options.Roaming != RoamAny {
 			s.counts.dropped[roamingRefused]++
 			return nil

@@ -1,0 +1,37 @@
+package gateway
+
+import (
+	"testing"
+
+	"mqttsn-gateway/mqttsn"
+)
+
+// Two clients that take turns at one address, such as two runs of a tool with a fixed
+// source port: the one that comes back gets its place again.
+func TestClientsTakeTurnsAtAPeer(t *testing.T) {
+	for _, policy := range []string{RoamAny, RoamConnect, RoamNever} {
+		t.Run(policy, func(t *testing.T) {
+			r := newRig(t, func(o *Options) { o.Roaming = policy })
+			r.subscribed(1, "a", "ab")
+			r.subscribed(1, "b", "cd")
+			r.from(1, resume("a"))
+			r.want("1 CONNACK accepted")
+			r.publish("cd", 0)
+			r.want()
+			r.publish("ab", 0)
+			r.want("1 PUBLISH")
+		})
+	}
+}
+
+// A sleeper may wake up where another client has been meanwhile.
+func TestWakeAtAPeerThatAnotherHadMeanwhile(t *testing.T) {
+	r := newRig(t, nil)
+	r.subscribed(1, "a", "ab")
+	r.from(1, mqttsn.Disconnect{HasDuration: true, Duration: 60})
+	r.from(1, connect("b"))
+	r.want("1 DISCONNECT", "1 CONNACK accepted")
+	r.publish("ab", 0)
+	r.from(1, mqttsn.Pingreq{ClientID: []byte("a")})
+	r.want("1 PUBLISH", "1 PINGRESP")
+}
