@@ -44,7 +44,7 @@ const (
 
 func (d *device) send(p mqttsn.Packet) {
 	d.w.note("device %s", describe(p))
-	d.w.transmit(p.Append(nil), d.w.arrive)
+	d.w.transmit(p.Append(nil), d.boot, d.w.arrive)
 }
 
 func describe(p mqttsn.Packet) string {

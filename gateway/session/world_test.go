@@ -32,6 +32,7 @@ type world struct {
 
 	received, delivered, returned, dropped int
 
+	boot      int               // the restart of the device that the session knows of
 	published map[uint16]string // MsgID to payload of what the client has not finished
 	log       []string
 }
@@ -104,8 +105,9 @@ func (w *world) run(d time.Duration, stop func() bool) {
 
 func never() bool { return false }
 
-// transmit puts a datagram on its way.
-func (w *world) transmit(b []byte, arrive func([]byte)) {
+// transmit puts a datagram on its way. It arrives only if the device has not restarted
+// since boot.
+func (w *world) transmit(b []byte, boot int, arrive func([]byte)) {
 	copies := 1
 	if w.rng.IntN(100) < w.double {
 		copies++
@@ -114,7 +116,7 @@ func (w *world) transmit(b []byte, arrive func([]byte)) {
 		if w.rng.IntN(100) < w.loss {
 			continue
 		}
-		b, boot := slices.Clone(b), w.device.boot
+		b := slices.Clone(b)
 		w.after(w.delay/10+time.Duration(w.rng.Int64N(int64(w.delay))), func() {
 			if boot == w.device.boot {
 				arrive(b)
@@ -130,7 +132,10 @@ func (w *world) arrive(b []byte) {
 		w.failf("the device sent %x: %v", b, err)
 		return
 	}
-	if _, connects := p.(*mqttsn.Connect); connects {
+	if c, connects := p.(*mqttsn.Connect); connects {
+		if c.CleanSession {
+			w.boot = w.device.boot
+		}
 		// Copies that overtake nobody but come after CONNECT are taken for messages of
 		// a device that has restarted.
 		for payload, at := range w.device.sent {
@@ -173,7 +178,7 @@ func (w *world) step(cause string, do func()) {
 		}
 		w.note("  -> %s", formatPacket(p))
 		sent = append(sent, p)
-		w.transmit(b, w.device.arrive)
+		w.transmit(b, w.boot, w.device.arrive)
 	}
 	over := w.delivered + w.returned + w.dropped
 	w.delivered += w.fx.Delivered
