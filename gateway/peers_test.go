@@ -35,3 +35,23 @@ func TestWakeAtAPeerThatAnotherHadMeanwhile(t *testing.T) {
 	r.from(1, mqttsn.Pingreq{ClientID: []byte("a")})
 	r.want("1 PUBLISH", "1 PINGRESP")
 }
+
+// A CONNECT that is refused for its form is nobody's: it neither moves the client that
+// it names nor takes the place of the one at its peer.
+func TestRefusedConnectMovesNobody(t *testing.T) {
+	r := newRig(t, nil)
+	r.subscribed(1, "a", "ab")
+	r.subscribed(2, "b", "ab")
+	for _, p := range []mqttsn.Connect{
+		{ProtocolID: 1}, {ProtocolID: 2, ClientID: []byte("b")}, {ProtocolID: 2, ClientID: []byte("c")},
+		{ProtocolID: 1, ClientID: make([]byte, 60000)},
+	} {
+		r.from(1, p)
+		r.want("1 CONNACK not supported")
+	}
+	r.publish("ab", 0)
+	r.want("1 PUBLISH", "2 PUBLISH")
+	if n := r.gateway.Stats().Dropped["unexpected_packet"]; n != 4 {
+		t.Errorf("%d packets counted as unexpected, want 4", n)
+	}
+}

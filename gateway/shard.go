@@ -164,8 +164,13 @@ func alive(c *client) bool {
 func (s *shard) connect(in *intake, a arrival, p *mqttsn.Connect) *client {
 	g := s.gateway
 	peer := transports.Peer{Link: in.link, Addr: a.Addr}
+	if p.ProtocolID != mqttsn.ProtocolID || !g.options.Session.AcceptsClientID(p.ClientID) {
+		// The session would say so too, but only once somebody has moved for it.
+		s.refuse(in, a, &s.counts.sessionDropped[session.Unexpected], mqttsn.NotSupported)
+		return nil
+	}
 	if g.closing.Load() {
-		s.refuse(in, a, shuttingDown, mqttsn.Congestion)
+		s.refuse(in, a, &s.counts.dropped[shuttingDown], mqttsn.Congestion)
 		return nil
 	}
 	c := s.clients[string(p.ClientID)]
@@ -174,7 +179,7 @@ func (s *shard) connect(in *intake, a arrival, p *mqttsn.Connect) *client {
 			return c
 		}
 		if g.options.Roaming == RoamNever && alive(c) && c.place.peer != peer {
-			s.refuse(in, a, roamingRefused, mqttsn.NotSupported)
+			s.refuse(in, a, &s.counts.dropped[roamingRefused], mqttsn.NotSupported)
 			return nil
 		}
 		s.move(c, peer, a)
@@ -182,12 +187,12 @@ func (s *shard) connect(in *intake, a arrival, p *mqttsn.Connect) *client {
 	}
 	if string(p.ClientID) == g.options.QoSMinusOneClientID {
 		// The gateway itself is connected to the broker with this id.
-		s.refuse(in, a, roamingRefused, mqttsn.NotSupported)
+		s.refuse(in, a, &s.counts.dropped[roamingRefused], mqttsn.NotSupported)
 		return nil
 	}
 	if g.clients.Add(1) > int64(g.options.MaxClients) {
 		g.clients.Add(-1)
-		s.refuse(in, a, maxClients, mqttsn.Congestion)
+		s.refuse(in, a, &s.counts.dropped[maxClients], mqttsn.Congestion)
 		return nil
 	}
 	return s.add(string(p.ClientID), peer, a)
@@ -228,9 +233,9 @@ func (s *shard) move(c *client, peer transports.Peer, a arrival) {
 	s.gateway.routes.bind(c, peer, a.Local)
 }
 
-func (s *shard) refuse(in *intake, a arrival, why reason, code mqttsn.ReturnCode) {
+func (s *shard) refuse(in *intake, a arrival, why *uint64, code mqttsn.ReturnCode) {
 	s.counts.received[slot(mqttsn.TypeConnect)]++
-	s.counts.dropped[why]++
+	*why++
 	in.answer(a.Datagram, mqttsn.Connack{ReturnCode: code}.Append(nil))
 }
 
