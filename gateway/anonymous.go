@@ -98,14 +98,16 @@ func (a *anonymous) topic(p *mqttsn.Publish) (string, bool) {
 }
 
 // run works off what the broker has told. Like a shard's it gives way to whoever is
-// inside, who looks again afterwards.
-func (a *anonymous) run(now time.Duration) {
+// inside, who looks again afterwards. It reports whether it did anything.
+func (a *anonymous) run(now time.Duration) (ran bool) {
 	for a.inbox.waiting.Load() && a.mu.TryLock() {
 		for _, ev := range a.inbox.take(nil) {
 			a.event(now, ev.Event)
 		}
 		a.mu.Unlock()
+		ran = true
 	}
+	return ran
 }
 
 func (a *anonymous) event(now time.Duration, ev broker.Event) {

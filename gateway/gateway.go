@@ -154,8 +154,8 @@ func (g *Gateway) settle() {
 		for _, s := range g.shards {
 			again = s.run() || again
 		}
+		again = g.anonymous.run(g.now()) || again // its messages may be for clients here
 	}
-	g.anonymous.run(g.now())
 	g.broker.Flush()
 }
 
