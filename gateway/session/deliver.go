@@ -60,6 +60,10 @@ func (s *Session) delivered(t instant, ev *broker.Event, fx *Effects) {
 // and 2 are refused to the broker: the limit is there to save the gateway.
 func (s *Session) enqueue(d delivery, fx *Effects) {
 	o := s.o
+	if !s.fits(5 + len(d.msg.Payload)) {
+		s.refuseDelivery(&d, broker.CodePacketTooLarge, TooLarge, fx) // no use to keep it
+		return
+	}
 	if d.qos == 0 && s.queue.qos0 >= int32(o.MaxQueuedQoS0) {
 		fx.drop(QoS0Overflow)
 		if !s.queue.dropQoS0() {
@@ -68,15 +72,20 @@ func (s *Session) enqueue(d delivery, fx *Effects) {
 	}
 	for s.queue.len() >= o.MaxQueuedMessages || s.queue.bytes+d.size() > o.MaxQueuedBytes {
 		if d.size() > o.MaxQueuedBytes || !s.queue.dropQoS0() {
-			fx.drop(QueueFull)
-			if d.owned {
-				fx.request(broker.Request{Op: broker.Ack, Token: d.token, Code: broker.CodeQuota})
-			}
+			s.refuseDelivery(&d, broker.CodeQuota, QueueFull, fx)
 			return
 		}
 		fx.drop(QoS0Overflow)
 	}
 	s.queue.push(d)
+}
+
+// refuseDelivery drops a message that has not got into the queue.
+func (s *Session) refuseDelivery(d *delivery, code broker.Code, why Reason, fx *Effects) {
+	fx.drop(why)
+	if d.owned {
+		fx.request(broker.Request{Op: broker.Ack, Token: d.token, Code: code})
+	}
 }
 
 // listening reports whether the client may be sent messages.
