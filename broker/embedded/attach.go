@@ -28,8 +28,9 @@ func (b *Broker) attach(id string, l line, o *attachment) broker.Code {
 	var last *will
 	if s != nil {
 		s.mu.Lock()
-		last = s.supersede(l, o)
-		if o.clean || s.expiry == 0 || s.line == nil && s.due <= b.now() {
+		ends := o.clean || s.expiry == 0 || s.line == nil && s.due <= b.now()
+		last = s.supersede(l, ends)
+		if ends {
 			s.finish()
 			s.mu.Unlock()
 			s = nil
@@ -54,23 +55,24 @@ func (b *Broker) attach(id string, l line, o *attachment) broker.Code {
 	return broker.CodeSuccess
 }
 
-// supersede ends what there is of the client before it is connected anew by l. It
-// returns the will that is to be published now, nil for none. The caller holds s.mu.
+// supersede ends what there is of the client before it is connected anew by l; ends says
+// that its session ends as well. It returns the will that is to be published now, nil for
+// none. The caller holds s.mu.
 //
 // A connection that is taken over was not ended by its client, so its will is published
 // [MQTT-3.1.2-8], unless it has a delay and the session goes on [MQTT-3.1.3-9]. A device
 // that connects again over the same Conn was not lost: its old will is just replaced.
-func (s *session) supersede(l line, o *attachment) *will {
+func (s *session) supersede(l line, ends bool) *will {
 	w := s.will
 	s.will = nil
-	switch {
-	case s.line == l:
+	if s.line == l {
 		return nil
-	case s.line != nil:
+	}
+	if s.line != nil {
 		s.line.end(broker.CodeTakenOver)
 		s.dropBacklog()
 	}
-	if w != nil && w.delay > 0 && !o.clean && s.expiry > 0 {
+	if w != nil && w.delay > 0 && !ends {
 		return nil
 	}
 	return w
