@@ -116,7 +116,7 @@ func (c *conn) connect(r *broker.Request) {
 	}
 	present := s != nil && !r.CleanSession
 	if !present {
-		s = &session{broker: b, filters: make(map[string]byte)}
+		s = &session{broker: b, id: c.id, filters: make(map[string]byte)}
 		b.sessions[c.id] = s
 	}
 	s.clean = r.CleanSession

@@ -43,6 +43,7 @@ type Broker struct {
 	holding  map[broker.Kind]bool
 	held     []heldEvent
 	sessions map[string]*session
+	tokens   map[string]broker.Token // the latest of each client: they outlive sessions
 	retained map[string]*broker.Message
 	record   []Publication
 	asked    []Asked
@@ -61,6 +62,7 @@ func New() *Broker {
 		refused:  make(map[broker.Op]broker.Code),
 		holding:  make(map[broker.Kind]bool),
 		sessions: make(map[string]*session),
+		tokens:   make(map[string]broker.Token),
 		retained: make(map[string]*broker.Message),
 	}
 }

@@ -117,6 +117,9 @@ func TestUnackedComesAgainWithTheSameToken(t *testing.T) {
 	if subscribed := b.Subscriptions("c"); len(subscribed) != 0 {
 		t.Fatalf("a clean session has subscriptions: %v", subscribed)
 	}
+	c.do(broker.Request{Op: broker.Subscribe, Topic: "t", QoS: 1})
+	b.Publish("t", []byte("5"), 1, false)
+	c.expect(broker.Event{Kind: broker.Answered, QoS: 1}, delivered(5, 1, "t", "5")) // no token is used twice
 	c.do(broker.Request{Op: broker.Disconnect})
 	if b.Subscriptions("c") != nil {
 		t.Fatal("a clean session outlives its connection")

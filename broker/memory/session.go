@@ -11,11 +11,11 @@ import (
 // session is what the broker keeps for one client id.
 type session struct {
 	broker  *Broker
+	id      string
 	conn    *conn // nil while the client is away
 	clean   bool
 	filters map[string]byte
 	queue   []*delivery // QoS 1 and 2, in order: un-acknowledged first, then waiting
-	token   broker.Token
 }
 
 // delivery is a message on its way to the client.
@@ -33,8 +33,8 @@ func (s *session) offer(m *broker.Message, qos byte, retain bool) {
 		}
 		return
 	}
-	s.token++
-	ev.Token = s.token
+	s.broker.tokens[s.id]++
+	ev.Token = s.broker.tokens[s.id]
 	s.queue = append(s.queue, &delivery{event: ev})
 	s.deliver()
 }
