@@ -1,6 +1,7 @@
 package upstream
 
 import (
+	"math/rand/v2"
 	"time"
 
 	"mqttsn-gateway/broker"
@@ -88,8 +89,10 @@ func (c *conn) connect(r *broker.Request) error {
 		fresh = fresh || old.clean && old.accepted
 		old.mu.Unlock()
 	}
-	if c.deliveries == nil || fresh {
-		c.deliveries = &deliveries{}
+	if c.deliveries == nil {
+		c.deliveries = &deliveries{token: broker.Token(rand.Uint32())}
+	} else if fresh {
+		c.deliveries.forget()
 	}
 	s := &session{
 		broker:     b,

@@ -28,44 +28,36 @@ type deliveries struct {
 	// unreleased holds the identifiers of QoS 2 messages that were acknowledged with
 	// PUBREC, until PUBREL comes.
 	unreleased []uint16
-	// generation goes into the tokens. It changes when the broker may use the identifier
-	// of a message that the gateway still holds for another message.
-	generation uint16
+	// token of the latest message. A packet identifier would not do: the broker may use
+	// it for another message while the gateway still holds the first.
+	token broker.Token
 }
 
-// token of a message: its packet identifier, which the broker keeps for as long as the
-// message is not acknowledged, under the generation.
-func (d *deliveries) token(id uint16) broker.Token {
-	return broker.Token(d.generation)<<16 | broker.Token(id)
-}
+// maxHeld bounds each of the lists. Our receive maximum does not: on a new connection the
+// broker counts from zero, and may send that many new messages besides those whose
+// exchange is half done (Mosquitto 2.0.11 does). It is far above what that amounts to.
+const maxHeld = 4096
 
 // rewind makes ready for the next connection.
-func (d *deliveries) rewind(receiveMaximum int) {
+func (d *deliveries) rewind() {
 	d.old = append(d.old, d.open...)
 	d.open = nil
-	if n := len(d.old) - receiveMaximum; n > 0 {
-		// More than the broker can have open: it has dropped some, as by expiry.
-		d.old = slices.Delete(d.old, 0, n)
+	if n := len(d.old) - maxHeld; n > 0 {
+		d.old = slices.Delete(d.old, 0, n) // the broker has dropped them, as by expiry
 	}
 }
 
 // part makes ready for the next Connect of the gateway: what it has not acknowledged
 // will be delivered to it again, with the same token.
-func (d *deliveries) part(receiveMaximum int) {
-	d.rewind(receiveMaximum)
+func (d *deliveries) part() {
+	d.rewind()
 	for i := range d.old {
 		d.old[i].anew = !d.old[i].acked
 	}
 }
 
 // forget forgets all: the broker has.
-func (d *deliveries) forget() {
-	d.rewind(maxID)
-	if slices.ContainsFunc(d.old, func(e delivery) bool { return !e.acked }) {
-		d.generation++
-	}
-	d.old, d.unreleased = nil, nil
-}
+func (d *deliveries) forget() { d.open, d.old, d.unreleased = nil, nil, nil }
 
 // arrive takes in a message that has come, and says whether it is to be delivered.
 func (d *deliveries) arrive(id uint16, qos byte, dup bool) (token broker.Token, deliver bool) {
@@ -73,10 +65,13 @@ func (d *deliveries) arrive(id uint16, qos byte, dup bool) (token broker.Token, 
 	if slices.ContainsFunc(d.open, same) {
 		return 0, false
 	}
-	if qos == 2 && slices.Contains(d.unreleased, id) {
-		// It was acknowledged and that was lost, or is on the way [MQTT-4.3.3-10].
-		d.open = append(d.open, delivery{id: id, qos: qos, acked: true})
-		return 0, false
+	if i := slices.Index(d.unreleased, id); i >= 0 && qos == 2 {
+		if dup {
+			// It was acknowledged, and that was lost or is on the way [MQTT-4.3.3-10].
+			d.open = append(d.open, delivery{id: id, qos: qos, acked: true})
+			return 0, false
+		}
+		d.unreleased = slices.Delete(d.unreleased, i, i+1) // as below
 	}
 	if i := slices.IndexFunc(d.old, same); i >= 0 {
 		e := d.old[i]
@@ -87,13 +82,12 @@ func (d *deliveries) arrive(id uint16, qos byte, dup bool) (token broker.Token, 
 			d.open = append(d.open, e)
 			return e.token, anew
 		}
-		if !e.acked {
-			d.generation++ // the broker has dropped that one and used its identifier again
-		}
+		// Without DUP it is another message [MQTT-3.3.1-2]: the broker has dropped the one
+		// that had the identifier, as Mosquitto does with what has expired meanwhile.
 	}
-	token = d.token(id)
-	d.open = append(d.open, delivery{token: token, id: id, qos: qos})
-	return token, true
+	d.token++
+	d.open = append(d.open, delivery{token: d.token, id: id, qos: qos})
+	return d.token, true
 }
 
 // ack notes that the gateway has acknowledged a message. A token of a session that the
@@ -132,5 +126,5 @@ func (d *deliveries) release(id uint16) bool {
 	return i >= 0
 }
 
-// held is how many messages the broker waits for, at least by our books.
-func (d *deliveries) held() int { return len(d.open) + len(d.unreleased) }
+// full reports whether the broker has sent more than can be right.
+func (d *deliveries) full() bool { return len(d.open) >= maxHeld || len(d.unreleased) >= maxHeld }

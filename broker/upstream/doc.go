@@ -60,8 +60,8 @@
 //     (state.PacketReceived reads State.conn without its lock).
 //   - An Ack after the connection was lost is lost with the tracker's list, and on the
 //     next connection the message is passed on again (acksTracker.reset).
-//   - The remaining length is believed: up to 256 MiB are allocated before a single octet
-//     has come, and a length that never ends is read for ever (packets.ReadPacket).
+//   - The remaining length is believed: up to 4 GiB are allocated before a single octet
+//     of the body has come, and a length that never ends is read for ever (ReadPacket).
 //   - It costs 3 goroutines and about 17 KiB per idle connection, a fourth one that wakes
 //     up 20 times a second with manual acknowledgement, and one system call per packet.
 package upstream

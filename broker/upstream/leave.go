@@ -34,7 +34,7 @@ func (s *session) leave(publishWill bool) {
 		return
 	}
 	s.to = nil
-	s.deliveries.part(s.broker.options.ReceiveMaximum)
+	s.deliveries.part()
 	s.deliveries = nil
 	will := s.will
 	s.will = nil
@@ -104,6 +104,7 @@ func (s *session) end() {
 		return
 	}
 	s.stage = over
+	s.robbed.forget(s.broker)
 	for _, r := range s.requests.queue {
 		switch {
 		case r.own && r.op == broker.Publish:
@@ -118,7 +119,7 @@ func (s *session) end() {
 		s.detach()
 	}
 	if s.deliveries != nil {
-		s.deliveries.part(s.broker.options.ReceiveMaximum)
+		s.deliveries.part()
 	}
 	if s.cancel != nil {
 		s.cancel()

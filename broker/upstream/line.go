@@ -29,9 +29,10 @@ const (
 // line is one TCP connection to the broker. What it has to write is guarded by the mutex
 // of its session, and only the session's reader reads from it.
 type line struct {
-	conn net.Conn
-	in   frames
-	born time.Time
+	conn  net.Conn
+	in    frames
+	born  time.Time
+	again bool // it follows a line that was lost
 
 	out     *buffer // what waits to be written, nil if nothing does
 	qos0    int     // QoS 0 messages in out

@@ -23,7 +23,8 @@ type gate struct {
 	up        bool
 	since     time.Time
 	why       error
-	announced string // what the log was last told
+	watching  time.Time // since when the probe is connected; zero if it is not
+	announced string    // what the log was last told
 	lines     bucket
 }
 
@@ -43,6 +44,20 @@ func (g *gate) open() bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	return g.up
+}
+
+// steady reports whether the probe's connection is older than t, and still there.
+func (g *gate) steady(t time.Time) bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return !g.watching.IsZero() && g.watching.Before(t)
+}
+
+// watch is told when the probe is connected (now), or is no more (zero).
+func (g *gate) watch(since time.Time) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.watching = since
 }
 
 // reached is told that the broker has answered a CONNECT.
@@ -120,7 +135,9 @@ func (b *Broker) probe(ctx context.Context) {
 		case failure == nil:
 			failures = 0
 			b.gate.reached()
+			b.gate.watch(l.born)
 			err := b.watch(ctx, l)
+			b.gate.watch(time.Time{})
 			b.counts.remember(err)
 			if time.Since(l.born) > shortLife {
 				continue // look at once what has become of it

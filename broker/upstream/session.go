@@ -60,6 +60,7 @@ type session struct {
 	retryAt  time.Time // zero: not waiting for it
 	failures int       // attempts and short-lived lines in a row
 	strikes  int       // complaints of the broker in a row
+	robbed   robbery
 	cancel   context.CancelFunc
 	soiled   bool // in the broker's list of those with something to write
 	told     bool // the gateway was told something
@@ -104,6 +105,7 @@ func (s *session) up(l *line, ack *incoming) bool {
 			s.broker.notice(0, "the broker keeps sessions for a shorter time than session_expiry", "asked", s.broker.options.SessionExpiry, "granted", e)
 		}
 	} else {
+		l.again = true
 		counts.reconnects.Add(1)
 		s.resume(ack.present)
 	}
@@ -161,6 +163,11 @@ func (s *session) lost(l *line, why error) {
 	} else {
 		s.failures = 0
 	}
+	if s.robbed.by(l, why, s.broker) && s.stage == joined {
+		s.broker.counts.takenOver.Add(1)
+		s.close(broker.CodeTakenOver)
+		return
+	}
 	if d, ok := why.(*disconnected); ok {
 		if d.code == broker.CodeTakenOver {
 			// The client is connected elsewhere: it is alive, so no will [SN reference, 3.13].
@@ -186,7 +193,7 @@ func (s *session) detach() {
 	s.line, s.since = nil, time.Now()
 	s.requests.rewind()
 	if s.deliveries != nil {
-		s.deliveries.rewind(s.broker.options.ReceiveMaximum)
+		s.deliveries.rewind()
 	}
 }
 

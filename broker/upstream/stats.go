@@ -39,8 +39,9 @@ type Stats struct {
 // counts is what is counted while running.
 type counts struct {
 	connects, reconnects, lines, sessionsLost, takenOver, published, answered, uncertain, lost,
-	delivered, repeated, malformed, wills, willsLost atomic.Uint64
+	delivered, repeated, malformed, wills, willsLost, innocent atomic.Uint64
 	failed [256]atomic.Uint64
+	robbed atomic.Int64 // sessions with a robbery under way
 
 	mu      sync.Mutex
 	trouble error

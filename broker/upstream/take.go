@@ -49,8 +49,8 @@ func (s *session) deliver(l *line, in *incoming) error {
 		s.tell(broker.Event{Kind: broker.Delivered, Retain: in.retain, Message: in.message})
 		return nil
 	}
-	if d.held() >= 2*s.broker.options.ReceiveMaximum { // twice: a PUBREL may be on its way
-		return malformed("more messages than receive_maximum allows")
+	if d.full() {
+		return malformed("far more messages than receive_maximum allows")
 	}
 	token, fresh := d.arrive(in.id, in.qos, in.dup)
 	switch {
