@@ -126,8 +126,8 @@ func (d *device) ack(r *broker.Request) error {
 	if s.line != d {
 		return broker.ErrClosed
 	}
-	if r.Token <= 0xFFFF {
-		s.acked(uint16(r.Token))
+	if i, ok := s.queue.inFlight(uint16(r.Token)); ok && r.Token <= 0xFFFF {
+		s.complete(i)
 	}
 	return nil
 }

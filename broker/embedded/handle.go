@@ -163,7 +163,7 @@ func (c *client) acked(id uint16, qos byte) {
 		return
 	}
 	if i, ok := s.queue.inFlight(id); ok && s.queue.at(i).qos == qos {
-		s.acked(id)
+		s.complete(i)
 	}
 }
 
@@ -180,7 +180,7 @@ func (c *client) pubrec(p *mqtt.Pubrec) {
 		return
 	}
 	if ok && p.Code.Failed() {
-		s.acked(p.PacketID)
+		s.complete(i)
 		return
 	}
 	code := mqtt.CodeSuccess

@@ -2,7 +2,6 @@ package embedded
 
 import (
 	"context"
-	"io"
 	"log/slog"
 	"net"
 	"os"
@@ -27,7 +26,7 @@ func TestMain(m *testing.M) {
 // patience is how long a test waits for what must come.
 const patience = 10 * time.Second
 
-func silent() *slog.Logger { return slog.New(slog.NewTextHandler(io.Discard, nil)) }
+func silent() *slog.Logger { return slog.New(slog.DiscardHandler) }
 
 // newBroker makes a broker without listeners that is not served.
 func newBroker(t testing.TB, change ...func(*Options)) *Broker {

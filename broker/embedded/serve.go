@@ -17,7 +17,7 @@ func (b *Broker) listen() error {
 	for _, addr := range b.options.Listeners {
 		l, err := net.Listen("tcp", addr)
 		if err != nil {
-			b.Close()
+			_ = b.Close()
 			return fmt.Errorf("cannot listen for MQTT clients on %s: %w: %s", addr, errors.Unwrap(err), advice(err))
 		}
 		b.listeners = append(b.listeners, l)

@@ -165,17 +165,12 @@ func (s *session) drop(i int, why reason) {
 	s.broker.stats.drop(why)
 }
 
-// acked removes the delivery in flight with that id, and goes on. It reports whether
-// there was one.
-func (s *session) acked(id uint16) bool {
-	i, ok := s.queue.inFlight(id)
-	if !ok {
-		return false
-	}
+// complete removes the delivery number i, which the client has acknowledged, and goes on.
+// The caller holds s.mu.
+func (s *session) complete(i int) {
 	s.queue.remove(i)
 	s.broker.stats.queued.Add(-1)
 	s.pump()
-	return true
 }
 
 // attach connects the client: what it had not acknowledged comes again, then what waits.
