@@ -2,7 +2,6 @@ package gateway
 
 import (
 	"fmt"
-	"io"
 	"log/slog"
 	"runtime"
 	"testing"
@@ -39,7 +38,7 @@ func benchmarkGateway(b *testing.B, n int) *Gateway {
 	o := DefaultOptions()
 	o.MaxClients = n
 	o.Shards = 2
-	g, err := New(o, []transports.Link{&nullLink{}}, nullBroker{}, slog.New(slog.NewTextHandler(io.Discard, nil)))
+	g, err := New(o, []transports.Link{&nullLink{}}, nullBroker{}, slog.New(slog.DiscardHandler))
 	if err != nil {
 		b.Fatal(err)
 	}

@@ -2,7 +2,6 @@ package gateway
 
 import (
 	"fmt"
-	"io"
 	"log/slog"
 	"slices"
 	"testing"
@@ -48,7 +47,7 @@ func newRig(t *testing.T, change func(*Options)) *rig {
 		change(&o)
 	}
 	r := &rig{T: t, link: &scriptedLink{fakeLink: fakeLink{room: 1 << 30}}, broker: memory.New()}
-	g, err := New(o, []transports.Link{r.link}, r.broker, slog.New(slog.NewTextHandler(io.Discard, nil)))
+	g, err := New(o, []transports.Link{r.link}, r.broker, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}

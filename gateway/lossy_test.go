@@ -3,7 +3,6 @@ package gateway
 import (
 	"context"
 	"fmt"
-	"io"
 	"log/slog"
 	"strconv"
 	"sync"
@@ -23,7 +22,7 @@ import (
 func running(t *testing.T, n *network.Network, o Options) (*Gateway, *memory.Broker, func()) {
 	t.Helper()
 	b := memory.New()
-	g, err := New(o, []transports.Link{n.Link("radio")}, b, slog.New(slog.NewTextHandler(io.Discard, nil)))
+	g, err := New(o, []transports.Link{n.Link("radio")}, b, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"errors"
 	"math/rand/v2"
 	"sync"
 	"time"
@@ -36,6 +37,7 @@ const expireBatch = 1000
 func newShard(g *Gateway, index int) *shard {
 	s := &shard{gateway: g, index: index, clients: make(map[string]*client)}
 	s.outbox = newOutbox(g.links, func(transports.Datagram) { s.counts.dropped[linkBusy]++ })
+	s.inbox.limit = inboxLimit(g)
 	s.timer = time.AfterFunc(time.Hour, s.ring)
 	s.timer.Stop()
 	return s
@@ -53,20 +55,30 @@ func (s *shard) leave(now time.Time) {
 	s.mu.Unlock()
 }
 
-// run works off the inbox unless somebody is inside, who will look at it again after
-// leaving. It reports whether it did anything.
+// run works off a batch of the inbox, unless somebody is inside, who will look at it
+// again after leaving. It reports whether it did anything.
 func (s *shard) run() (ran bool) {
-	for s.inbox.waiting.Load() && s.mu.TryLock() {
-		s.leave(time.Now())
-		ran = true
+	if !s.inbox.some() || !s.mu.TryLock() {
+		return false
 	}
-	return ran
+	s.leave(time.Now())
+	return true
 }
 
-// drain steps the sessions that the broker has told something.
+// catchUp works off the inbox until a batch is left at most, and waits if somebody is
+// inside.
+func (s *shard) catchUp() {
+	for s.inbox.crowded() {
+		s.mu.Lock()
+		s.leave(time.Now())
+	}
+}
+
+// drain steps the sessions that the broker has told something, until a batch is done.
 func (s *shard) drain(now time.Time) {
-	for s.inbox.waiting.Load() {
+	for n := 0; n < inboxBatch && s.inbox.some(); {
 		events := s.inbox.take(s.spare)
+		n += len(events)
 		for i := range events {
 			ev := &events[i]
 			c := ev.client
@@ -248,7 +260,7 @@ func (s *shard) apply(now time.Time, c *client) {
 		r := &fx.Requests[i]
 		if err := c.ask(r); err != nil && answered(r) {
 			code := broker.CodeServerBusy
-			if err != broker.ErrBusy {
+			if !errors.Is(err, broker.ErrBusy) {
 				code = broker.CodeServerUnavailable
 			}
 			c.session.Broker(now, broker.Event{Kind: broker.Answered, Token: r.Token, Code: code}, fx)

@@ -53,14 +53,15 @@ func (g *Gateway) Stats() Stats {
 			st.Sessions[c.session.State().String()]++
 		}
 		s.mu.Unlock()
+		sum.dropped[inboxFull] += s.inbox.dropped()
 	}
 	for _, in := range g.intakes {
 		in.mu.Lock()
 		sum.add(&in.counts)
 		in.mu.Unlock()
 	}
-	g.settle() // on behalf of those who found a shard taken
 	sum.dropped[minusOneBroker] += g.anonymous.dropped()
+	g.settle() // on behalf of those who found a shard taken
 	sum.fill(&st)
 	for _, link := range g.links {
 		if d, ok := link.(transports.DropCounter); ok {
@@ -73,8 +74,8 @@ func (g *Gateway) Stats() Stats {
 func (c *counts) fill(st *Stats) {
 	for i := range typeSlots {
 		name := "other"
-		if i < typeSlots-1 {
-			name = mqttsn.Type(i).String()
+		if t := mqttsn.Type(i); i < typeSlots-1 && !t.Reserved() {
+			name = t.String()
 		}
 		st.Received[name] += c.received[i]
 		st.Sent[name] += c.sent[i]

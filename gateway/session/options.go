@@ -149,7 +149,7 @@ func (o Options) Validate() error {
 		{"max_topic_length", o.MaxTopicLength, 1, 65535},
 		{"max_inflight_up", o.MaxInflightUp, 1, 65535},
 		{"max_queued_messages", o.MaxQueuedMessages, 1, 1_000_000_000},
-		{"max_queued_bytes", o.MaxQueuedBytes, 1, 1 << 40},
+		{"max_queued_bytes", o.MaxQueuedBytes, 1, 1 << 30},
 		{"max_queued_qos0", o.MaxQueuedQoS0, 0, 1_000_000_000},
 		{"max_awake_messages", o.MaxAwakeMessages, 1, 1_000_000_000},
 		{"client_id_max", o.MaxClientID, 23, 65535},

@@ -23,10 +23,10 @@ type Options struct {
 	// ReceiveBuffer asks the system for that many octets of buffer for datagrams that
 	// wait to be read, 0 (the system's own choice) to 1 GiB. Default 4 MiB, about 5,000
 	// small datagrams. Without the right to exceed net.core.rmem_max Linux gives no
-	// more than that; Link.ReceiveBuffer tells. More costs kernel memory during bursts only.
+	// more than that; mqttsn_gateway_link_receive_buffer_bytes tells. More costs kernel memory during bursts only.
 	ReceiveBuffer int `mapstructure:"receive_buffer"`
 	// SendBuffer is the same for datagrams that wait to be sent. Default 1 MiB. What
-	// does not fit is lost with transports.ErrBusy.
+	// does not fit is dropped and counted as link_busy.
 	SendBuffer int `mapstructure:"send_buffer"`
 	// Batch is the most datagrams that one system call receives or sends, 1 to 1024.
 	// Default 64. More costs Batch x MTU octets of memory and saves little above 64.
