@@ -42,6 +42,7 @@ const (
 func newAnonymous(g *Gateway) *anonymous {
 	rate := float64(g.options.QoSMinusOneRate)
 	a := &anonymous{gateway: g, rate: bucket{rate: rate, burst: rate}}
+	a.inbox.limit = inboxLimit(g)
 	a.conn = g.broker.Open(g.options.QoSMinusOneClientID, a)
 	return a
 }
@@ -100,7 +101,7 @@ func (a *anonymous) topic(p *mqttsn.Publish) (string, bool) {
 // run works off what the broker has told. Like a shard's it gives way to whoever is
 // inside, who looks again afterwards. It reports whether it did anything.
 func (a *anonymous) run(now time.Duration) (ran bool) {
-	for a.inbox.waiting.Load() && a.mu.TryLock() {
+	for a.inbox.some() && a.mu.TryLock() {
 		for _, ev := range a.inbox.take(nil) {
 			a.event(now, ev.Event)
 		}

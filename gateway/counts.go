@@ -21,12 +21,13 @@ const (
 	minusOneTopic                // QoS -1 to a topic that is not known or not allowed
 	minusOneRate                 // QoS -1 beyond the rate
 	minusOneBroker               // QoS -1 while the broker cannot be reached
+	inboxFull                    // a QoS 0 message of the broker that came too fast
 	reasons
 )
 
 var reasonNames = [reasons]string{
 	"malformed", "encapsulated", "gateway_only", "unknown_peer", "max_clients", "shutting_down", "roaming_refused",
-	"link_busy", "qos_minus_one_off", "qos_minus_one_topic", "qos_minus_one_rate", "qos_minus_one_broker",
+	"link_busy", "qos_minus_one_off", "qos_minus_one_topic", "qos_minus_one_rate", "qos_minus_one_broker", "inbox_full",
 }
 
 // typeSlots is one slot per message type of the specification's table 3 up to

@@ -79,7 +79,7 @@ func (g *Gateway) Run(ctx context.Context) error {
 	var parts sync.WaitGroup
 	failed := make(chan error, len(g.links)+1)
 	parts.Go(func() {
-		if err := g.broker.Serve(serving, g.settle); err != nil {
+		if err := g.broker.Serve(serving, g.wake); err != nil {
 			failed <- fmt.Errorf("broker: %w", err)
 		}
 	})
@@ -146,10 +146,16 @@ func (g *Gateway) waiting() (n int) {
 	return n
 }
 
+// settleRounds bounds how long one goroutine works for others: while a link's reader does
+// so, it reads no datagrams.
+const settleRounds = 4
+
 // settle lets the shards work off their inboxes, and then the broker send on what it was
-// given. Everybody who has been in a shard, or has told one something, calls it.
+// given. Everybody who has been in a shard, or has told one something, calls it. If there
+// is more to do than one goroutine should, the timers go on with it.
 func (g *Gateway) settle() {
-	for again := true; again; {
+	rounds := 0
+	for again := true; again && rounds < settleRounds; rounds++ {
 		again = false
 		for _, s := range g.shards {
 			again = s.run() || again
@@ -157,6 +163,20 @@ func (g *Gateway) settle() {
 		again = g.anonymous.run(g.now()) || again // its messages may be for clients here
 	}
 	g.broker.Flush()
+	if rounds == settleRounds {
+		for _, s := range g.shards {
+			s.timer.Reset(0)
+		}
+	}
+}
+
+// wake is settle for the broker's own goroutines. They tell things as fast as their
+// clients send, which is faster than a shard works, so they do their part first.
+func (g *Gateway) wake() {
+	for _, s := range g.shards {
+		s.catchUp()
+	}
+	g.settle()
 }
 
 // shardOf is the shard of a ClientID: a takeover from a new address stays inside one.
