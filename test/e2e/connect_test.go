@@ -122,10 +122,18 @@ var handshakes = table{
 		d := r.device("cli-1")
 		d.ask(d.connectFrame(cleanSession|withWill, brief), "02 06")
 		d.ask("0A 07 30 'w/dead1'", "02 08")
+		if r.mosquitto != nil {
+			r.mosquitto.freeze()
+		}
 		d.tell("06 09 'bye!'")
 		d.tell("06 09 'bye!'")
-		d.expect("03 05 00")
-		d.silent(moment)
+		if r.mosquitto != nil {
+			d.silent(moment)
+			r.mosquitto.thaw()
+			d.expect("03 05 00")
+			d.silent(moment)
+		}
+		d.discard("03 05 00") // the embedded broker accepts at once, and then CONNACK was lost
 		watcher.expect("w/dead1", "bye!", 1)
 		watcher.nothing(time.Second)
 	}),

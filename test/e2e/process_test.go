@@ -4,12 +4,12 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -135,14 +135,19 @@ func listening(addr string) bool {
 // clients, so no socket of a device takes one in between.
 const firstPort, portCount = 20000, 12000
 
-var nextPort atomic.Uint32
+// givenPorts are those that a test of this run has already.
+var givenPorts sync.Map
 
-// freeAddr returns a loopback address whose port is free, for UDP and TCP.
+// freeAddr returns a loopback address whose port is free, for UDP and TCP. It is a random
+// one, since other runs may look for ports at the same time.
 func freeAddr(t *testing.T) string {
 	t.Helper()
-	start := uint32(os.Getpid()) * 131
 	for range portCount {
-		addr := fmt.Sprintf("127.0.0.1:%d", firstPort+(start+nextPort.Add(1))%portCount)
+		port := firstPort + rand.IntN(portCount)
+		if _, given := givenPorts.LoadOrStore(port, true); given {
+			continue
+		}
+		addr := fmt.Sprintf("127.0.0.1:%d", port)
 		tcp, err := net.Listen("tcp", addr)
 		if err != nil {
 			continue

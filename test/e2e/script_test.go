@@ -23,7 +23,7 @@ type script struct {
 
 func startScript(t *testing.T) *script {
 	t.Helper()
-	listener, err := net.Listen("tcp", freeAddr(t))
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
