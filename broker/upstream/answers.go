@@ -114,6 +114,7 @@ func (s *session) resume(present bool) {
 		return // pump sends PUBLISH with DUP and PUBREL again, by their order
 	}
 	s.broker.counts.sessionsLost.Add(1)
+	s.broker.notice(0, "the broker has lost the session of a client; its subscriptions are made again", "client", s.id)
 	for i := 0; i < len(q.queue); {
 		r := q.queue[i]
 		if r.state == released {

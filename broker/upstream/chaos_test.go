@@ -1,3 +1,5 @@
+//go:build unix
+
 package upstream
 
 import (
@@ -301,7 +303,7 @@ func TestBrokerRestarts(t *testing.T) {
 			}
 			// Every message has been answered. Without persistence the broker loses what it
 			// had taken; the gateway itself must not lose any, nor its subscription.
-			if !persistence && st.SessionsLost < 10 {
+			if !persistence && (st.SessionsLost < 10 || st.Uncertain > 20*st.SessionsLost) || persistence && st.Uncertain > 0 {
 				t.Errorf("%+v", st)
 			}
 			one.publishAll("t/1", 1, 5000, 5001)
@@ -383,7 +385,7 @@ func TestManyConnectAtOnce(t *testing.T) {
 	}
 	b.Flush()
 	await(t, "all answered", func() bool { return c.answered.Load() == clients })
-	if n := b.logs.count("\n"); n != 3 {
+	if n := b.logs.count("\n"); n > 4 {
 		t.Fatalf("log:\n%s", b.logs)
 	}
 	for _, conn := range conns {

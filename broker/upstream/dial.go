@@ -111,7 +111,7 @@ func (d *dialer) remove(s *session) {
 // take takes a session out of its queue. d.mu is held.
 func (d *dialer) take(s *session) {
 	if s.element != nil {
-		d.first.Remove(s.element) // of the two only its own list removes it
+		d.first.Remove(s.element) // one of the two is its list, the other does nothing
 		d.again.Remove(s.element)
 		s.element = nil
 	}

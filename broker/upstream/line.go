@@ -235,7 +235,7 @@ func (f *frames) more() bool {
 
 // noEOF makes the end of the stream within a packet an error of its own.
 func noEOF(err error) error {
-	if err == io.EOF {
+	if errors.Is(err, io.EOF) {
 		return io.ErrUnexpectedEOF
 	}
 	return err

@@ -78,7 +78,7 @@ type Options struct {
 	MaxPending int `mapstructure:"max_pending"`
 	// WriteBuffer is how many octets per client wait to be written to the broker or to
 	// be acknowledged by it, 4096 to 16777216; what does not fit is refused with
-	// "congestion". Idle clients have no buffer. Default 262144.
+	// "congestion", but one message of any size always fits. Idle clients have no buffer. Default 262144.
 	WriteBuffer int `mapstructure:"write_buffer"`
 	// WillTimeout is how long the gateway tries to publish the will of a lost client
 	// while the broker is away, 1s to 24h. Default 60s.

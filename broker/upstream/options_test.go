@@ -1,7 +1,6 @@
 package upstream
 
 import (
-	"io"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -82,7 +81,7 @@ func TestPasswordFile(t *testing.T) {
 		if err := os.Chmod(path, mode); err != nil {
 			t.Fatal(err)
 		}
-		b, err := New(o, slog.New(slog.NewTextHandler(io.Discard, nil)))
+		b, err := New(o, slog.New(slog.DiscardHandler))
 		if err != nil {
 			if strings.Contains(err.Error(), "s3cret") {
 				t.Errorf("the error tells the password: %v", err)

@@ -7,6 +7,8 @@ import (
 	"math/rand/v2"
 	"sync"
 	"time"
+
+	"mqttsn-gateway/broker"
 )
 
 // gate knows whether the broker can be reached. One connection, the probe's, finds out
@@ -120,6 +122,7 @@ func (b *Broker) probe(ctx context.Context) {
 	h := b.hello(b.options.ClientIDPrefix + "mqttsn-gateway-health-" + randomSuffix())
 	h.cleanStart, h.keepAlive = true, 2*b.options.HealthInterval
 	failures := 0
+	var refused broker.Code
 	for ctx.Err() == nil {
 		trying, cancel := context.WithTimeout(ctx, b.options.HealthInterval)
 		l, _, failure := b.dialer.connect(trying, &h)
@@ -144,7 +147,10 @@ func (b *Broker) probe(ctx context.Context) {
 			}
 		case failure.reached:
 			b.gate.reached()
-			b.notice(failure.code, "the broker refuses the gateway's health connection", "client", h.clientID, "error", failure)
+			if failure.code != refused {
+				b.log.Warn("the broker refuses the gateway's health connection: an outage will be noticed late", "client", h.clientID, "error", failure)
+			}
+			refused = failure.code
 			bound = b.options.ReconnectMax
 		default:
 			b.unreachable(failure)

@@ -159,14 +159,15 @@ func (s *session) subscription(op broker.Op, filter string, qos byte, token brok
 	return n
 }
 
-// busy reports whether there is no room for another request of so many octets.
+// busy reports whether there is no room for another request of so many octets. One of
+// any size always fits.
 func (s *session) busy(octets int) bool {
 	o, q := &s.broker.options, &s.requests
 	held := q.octets
 	if s.line != nil {
 		held += s.line.waiting()
 	}
-	return len(q.queue) >= o.MaxPending || held+octets > o.WriteBuffer
+	return len(q.queue) >= o.MaxPending || held > 0 && held+octets > o.WriteBuffer
 }
 
 // pump moves requests to the write buffer, in order, as far as the broker's receive

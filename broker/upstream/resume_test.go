@@ -197,7 +197,7 @@ func TestPublishWhileAway(t *testing.T) {
 
 func TestWriteBufferIsBounded(t *testing.T) {
 	_, _, d, p := exchange(t, func(o *Options) { o.WriteBuffer = 4096 }, true)
-	big := make([]byte, 3000)
+	big := make([]byte, 5000) // one message always fits
 	d.do(broker.Request{Op: broker.Publish, Token: 1, Topic: "t", Payload: big, QoS: 1})
 	if err := d.Do(&broker.Request{Op: broker.Publish, Topic: "t", Payload: big}); err != broker.ErrBusy {
 		t.Fatalf("%v, want ErrBusy", err)

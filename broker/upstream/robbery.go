@@ -1,6 +1,7 @@
 package upstream
 
 import (
+	"errors"
 	"io"
 	"time"
 )
@@ -32,7 +33,7 @@ type robbery struct {
 
 // by takes the loss of a line into account, and reports whether that settles it.
 func (r *robbery) by(l *line, why error, b *Broker) bool {
-	if why != io.EOF || !l.again || time.Since(l.born) >= robbedLife {
+	if !errors.Is(why, io.EOF) || !l.again || time.Since(l.born) >= robbedLife {
 		b.counts.innocent.Add(1)
 		r.forget(b)
 		return false

@@ -3,6 +3,7 @@ package upstream
 import (
 	"container/list"
 	"context"
+	"errors"
 	"math/rand/v2"
 	"sync"
 	"time"
@@ -132,6 +133,7 @@ func (s *session) failed(e *refusal) {
 	lasting := e.reached && !e.code.Transient()
 	switch {
 	case s.stage == joining && (e.reached || e.code == codeProtocolVersion):
+		s.broker.notice(e.code, "the broker refuses a client", "client", s.id, "reason", e)
 		s.refuse(e.code)
 	case s.stage == joined && lasting:
 		s.broker.notice(e.code, "the broker refuses a client that it had accepted before", "client", s.id, "reason", e)
@@ -139,6 +141,9 @@ func (s *session) failed(e *refusal) {
 	case s.stage == leaving && lasting:
 		s.end()
 	default:
+		if e.reached {
+			s.broker.notice(e.code, "the broker refuses clients for the moment", "client", s.id, "reason", e)
+		}
 		s.retry()
 	}
 }
@@ -168,7 +173,8 @@ func (s *session) lost(l *line, why error) {
 		s.close(broker.CodeTakenOver)
 		return
 	}
-	if d, ok := why.(*disconnected); ok {
+	var d *disconnected
+	if errors.As(why, &d) {
 		if d.code == broker.CodeTakenOver {
 			// The client is connected elsewhere: it is alive, so no will [SN reference, 3.13].
 			s.broker.counts.takenOver.Add(1)
