@@ -94,6 +94,7 @@ func (c *counts) fill(st *Stats) {
 func (g *Gateway) Alive(ctx context.Context) error {
 	poll := time.NewTicker(pollTime)
 	defer poll.Stop()
+	defer g.settle() // on behalf of those who found a shard taken
 	for _, s := range g.shards {
 		for !s.mu.TryLock() {
 			select {
@@ -104,7 +105,6 @@ func (g *Gateway) Alive(ctx context.Context) error {
 		}
 		s.mu.Unlock()
 	}
-	g.settle()
 	return nil
 }
 

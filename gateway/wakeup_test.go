@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"context"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -17,6 +18,25 @@ func TestFirstQoSMinusOneReachesAClientHere(t *testing.T) {
 	r := newRig(t, nil)
 	r.subscribed(1, "a", "ab")
 	r.from(2, mqttsn.Publish{QoS: mqttsn.QoSMinusOne, TopicIDType: mqttsn.TopicShort, TopicID: shortTopic("ab")})
+	r.want("1 PUBLISH")
+}
+
+// Who asks whether the gateway is well stands in the way of others for a moment. They
+// count on that one to do their work, even if a shard further on is stuck.
+func TestAliveLeavesNoEventBehind(t *testing.T) {
+	r := newRig(t, nil)
+	r.subscribed(1, "a", "ab")
+	s := r.gateway.shardOf([]byte("a"))
+	stuck := newShard(r.gateway, 1)
+	stuck.mu.Lock()
+	defer stuck.mu.Unlock()
+	r.gateway.shards = []*shard{s, stuck}
+	r.broker.Publish("ab", nil, 0, false)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*pollTime)
+	defer cancel()
+	if r.gateway.Alive(ctx) == nil {
+		t.Error("a gateway with a stuck shard says that it is well")
+	}
 	r.want("1 PUBLISH")
 }
 
