@@ -344,4 +344,7 @@ func TestEventsOfAnEndedConnectionAreVoid(t *testing.T) {
 	s.inbox.push(stale)
 	r.gateway.settle()
 	r.want("1 REGACK", "1 CONNACK accepted")
+	if n := r.gateway.Stats().Dropped["disconnection"]; n != 1 {
+		t.Errorf("%d messages counted as dropped for the disconnection, want 1", n)
+	}
 }

@@ -83,10 +83,16 @@ func (s *shard) drain(now time.Time) {
 			ev := &events[i]
 			c := ev.client
 			if c.gone || ev.epoch != c.epoch.Load() {
+				if ev.Kind == broker.Delivered && ev.QoS == 0 { // the broker keeps all others
+					s.counts.sessionDropped[session.Disconnection]++
+				}
 				continue
 			}
-			if ev.Kind == broker.Answered {
+			switch ev.Kind {
+			case broker.Answered:
 				c.waiting--
+			case broker.Closed:
+				c.waiting = 0 // no answers follow
 			}
 			c.session.Broker(now, ev.Event, &s.fx)
 			s.apply(now, c)
