@@ -37,6 +37,7 @@ type Gateway struct {
 	anonymous *anonymous
 	clients   atomic.Int64
 	closing   atomic.Bool
+	over      atomic.Bool // Run has returned: the timers are of no use any more
 }
 
 // New makes a gateway for links and a broker, which Run sets to work. The options are
@@ -103,6 +104,7 @@ func (g *Gateway) Run(ctx context.Context) error {
 	if !within(closeTime, parts.Wait) {
 		g.log.Warn("shutdown: a link or the broker did not end in time", "waited", closeTime)
 	}
+	g.over.Store(true)
 	for _, s := range g.shards {
 		s.timer.Stop()
 	}

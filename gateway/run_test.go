@@ -81,6 +81,27 @@ func TestShutdownDoesNotWaitForABrokerThatIsAway(t *testing.T) {
 	})
 }
 
+// Whoever comes late, such as a broker that did not end in time, wakes nobody up for good.
+func TestTimersEndWithRun(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, nil)
+		ctx, cancel := context.WithCancel(t.Context())
+		ended := make(chan error)
+		go func() { ended <- r.gateway.Run(ctx) }()
+		r.subscribed(1, "a", "ab")
+		cancel()
+		if err := <-ended; err != nil {
+			t.Errorf("Run: %v", err)
+		}
+		r.want("1 DISCONNECT")
+		r.from(1, mqttsn.Pingreq{})
+		r.want("1 PINGRESP")
+		<-time.After(24 * time.Hour)
+		synctest.Wait()
+		r.want()
+	})
+}
+
 // During a shutdown nobody new is let in.
 func TestConnectDuringShutdown(t *testing.T) {
 	r := newRig(t, nil)

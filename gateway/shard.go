@@ -104,6 +104,9 @@ func (s *shard) drain(now time.Time) {
 
 // ring is the timer's visit: it steps the sessions whose deadline has come.
 func (s *shard) ring() {
+	if s.gateway.over.Load() {
+		return // somebody was inside when it was stopped, and has set it again
+	}
 	s.mu.Lock()
 	now := time.Now()
 	s.alarm = 0
