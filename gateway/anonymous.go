@@ -62,6 +62,9 @@ func (a *anonymous) publish(now time.Duration, p *mqttsn.Publish) (reason, bool)
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	if a.gateway.closing.Load() {
+		return shuttingDown, false
+	}
 	if !a.rate.take(now) {
 		return minusOneRate, false
 	}

@@ -14,7 +14,7 @@ const (
 	gatewayOnly                  // a packet that only gateways send
 	unknownPeer                  // no session at that peer, or none alive
 	maxClients                   // a new client beyond max_clients
-	shuttingDown                 // a CONNECT while the gateway ends
+	shuttingDown                 // a CONNECT or QoS -1 without a session while the gateway ends
 	roamingRefused               // a client at a new address, against the roaming policy
 	linkBusy                     // the link could not take a datagram
 	minusOneOff                  // QoS -1 without a session, switched off

@@ -81,6 +81,21 @@ func TestShutdownDoesNotWaitForABrokerThatIsAway(t *testing.T) {
 	})
 }
 
+// A QoS -1 message does not open the broker connection again that a shutdown has closed.
+func TestQoSMinusOneDuringShutdown(t *testing.T) {
+	r := newRig(t, nil)
+	hello := mqttsn.Publish{QoS: mqttsn.QoSMinusOne, TopicIDType: mqttsn.TopicShort, TopicID: shortTopic("ab")}
+	r.from(1, hello)
+	r.gateway.finish()
+	r.from(1, hello)
+	if r.broker.Connected(r.gateway.options.QoSMinusOneClientID) {
+		t.Error("the broker connection is open after the shutdown")
+	}
+	if n := r.gateway.Stats().Dropped["shutting_down"]; n != 1 {
+		t.Errorf("%d messages counted as dropped for the shutdown, want 1", n)
+	}
+}
+
 // Whoever comes late, such as a broker that did not end in time, wakes nobody up for good.
 func TestTimersEndWithRun(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
