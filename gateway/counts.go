@@ -22,12 +22,14 @@ const (
 	minusOneRate                 // QoS -1 beyond the rate
 	minusOneBroker               // QoS -1 while the broker cannot be reached
 	inboxFull                    // a QoS 0 message of the broker that came too fast
+	qos0Broker                   // a QoS 0 message of a client that the broker could not take
 	reasons
 )
 
 var reasonNames = [reasons]string{
 	"malformed", "encapsulated", "gateway_only", "unknown_peer", "max_clients", "shutting_down", "roaming_refused",
 	"link_busy", "qos_minus_one_off", "qos_minus_one_topic", "qos_minus_one_rate", "qos_minus_one_broker", "inbox_full",
+	"qos0_broker",
 }
 
 // typeSlots is one slot per message type of the specification's table 3 up to

@@ -22,3 +22,15 @@ func TestNoAnswersAfterClosed(t *testing.T) {
 		t.Errorf("%d requests are unanswered after the connection has ended", n)
 	}
 }
+
+// Nobody answers for a QoS 0 message, so one that the broker does not take is counted.
+func TestQoS0ThatTheBrokerDoesNotTake(t *testing.T) {
+	r := newRig(t, nil)
+	r.subscribed(1, "a", "ab")
+	r.broker.BusyAfter(0)
+	r.from(1, mqttsn.Publish{TopicIDType: mqttsn.TopicShort, TopicID: shortTopic("ab")})
+	r.want()
+	if n := r.gateway.Stats().Dropped["qos0_broker"]; n != 1 {
+		t.Errorf("%d messages counted as dropped, want 1", n)
+	}
+}

@@ -267,12 +267,17 @@ func (s *shard) apply(now time.Time, c *client) {
 	// to further requests.
 	for i := 0; i < len(fx.Requests); i++ {
 		r := &fx.Requests[i]
-		if err := c.ask(r); err != nil && answered(r) {
+		err := c.ask(r)
+		switch {
+		case err == nil:
+		case answered(r):
 			code := broker.CodeServerBusy
 			if !errors.Is(err, broker.ErrBusy) {
 				code = broker.CodeServerUnavailable
 			}
 			c.session.Broker(now, broker.Event{Kind: broker.Answered, Token: r.Token, Code: code}, fx)
+		case r.Op == broker.Publish:
+			s.counts.dropped[qos0Broker]++
 		}
 	}
 	for packet := range fx.Packets() {
