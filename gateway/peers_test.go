@@ -55,3 +55,13 @@ func TestRefusedConnectMovesNobody(t *testing.T) {
 		t.Errorf("%d packets counted as unexpected, want 4", n)
 	}
 }
+
+// After a stall one batch holds what a client sent without an answer and the CONNECT
+// that it sent in the end. It is not told to CONNECT after it has.
+func TestConnectInOneBatchWithWhatCameBefore(t *testing.T) {
+	r := newRig(t, nil)
+	r.from(1, mqttsn.Pingreq{}, connect("a"))
+	r.want("1 CONNACK accepted")
+	r.from(2, mqttsn.Pingreq{})
+	r.want("2 DISCONNECT")
+}

@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"slices"
 	"sync"
 	"time"
 
@@ -24,6 +25,7 @@ type intake struct {
 	mu      sync.Mutex // held while a batch is worked on, for the sake of Stats
 	work    [][]arrival
 	unknown []*transports.Datagram
+	arrived []transports.Addr // peers that a client has come to in this batch
 	decoder mqttsn.Decoder
 	limiter limiter
 	outbox  outbox
@@ -55,7 +57,7 @@ func (in *intake) receive(batch []transports.Datagram) {
 	for _, d := range in.unknown {
 		in.stranger(now, d)
 	}
-	in.unknown = in.unknown[:0]
+	in.unknown, in.arrived = in.unknown[:0], in.arrived[:0]
 	in.outbox.flush()
 	in.mu.Unlock()
 	in.gateway.settle()
@@ -125,7 +127,9 @@ func (in *intake) stranger(now time.Duration, d *transports.Datagram) {
 		return
 	}
 	in.counts.dropped[unknownPeer]++
-	if in.limiter.allow(now, d.Addr) {
+	// What came in one batch with a CONNECT was sent before it: a DISCONNECT now would
+	// end the new connection.
+	if !slices.Contains(in.arrived, d.Addr) && in.limiter.allow(now, d.Addr) {
 		in.answer(d, mqttsn.Disconnect{}.Append(nil))
 	}
 }

@@ -203,7 +203,7 @@ func (s *shard) connect(in *intake, a arrival, p *mqttsn.Connect) *client {
 			s.refuse(in, a, &s.counts.dropped[roamingRefused], mqttsn.NotSupported)
 			return nil
 		}
-		s.move(c, peer, a)
+		s.move(in, c, a)
 		return c
 	}
 	if string(p.ClientID) == g.options.QoSMinusOneClientID {
@@ -216,7 +216,7 @@ func (s *shard) connect(in *intake, a arrival, p *mqttsn.Connect) *client {
 		s.refuse(in, a, &s.counts.dropped[maxClients], mqttsn.Congestion)
 		return nil
 	}
-	return s.add(string(p.ClientID), peer, a)
+	return s.add(in, string(p.ClientID), a)
 }
 
 // wake finds the client that a PINGREQ with a ClientID is from. The id says who it is,
@@ -232,26 +232,31 @@ func (s *shard) wake(in *intake, a arrival, p *mqttsn.Pingreq) *client {
 			s.counts.dropped[roamingRefused]++
 			return nil
 		}
-		s.move(c, peer, a)
+		s.move(in, c, a)
 	}
 	return c
 }
 
-func (s *shard) add(id string, peer transports.Peer, a arrival) *client {
+func (s *shard) add(in *intake, id string, a arrival) *client {
 	g := s.gateway
 	c := &client{shard: s, filed: notFiled}
 	c.session = session.New(id, &g.options.Session, uint16(rand.Uint32()))
-	c.session.SetMTU(g.links[peer.Link].MTU())
 	c.conn = g.broker.Open(id, c)
 	s.clients[id] = c
-	g.routes.bind(c, peer, a.Local)
+	s.house(in, c, a)
 	return c
 }
 
-func (s *shard) move(c *client, peer transports.Peer, a arrival) {
+func (s *shard) move(in *intake, c *client, a arrival) {
 	c.session.Moved()
-	c.session.SetMTU(s.gateway.links[peer.Link].MTU())
-	s.gateway.routes.bind(c, peer, a.Local)
+	s.house(in, c, a)
+}
+
+// house makes the sender of a datagram the place of c.
+func (s *shard) house(in *intake, c *client, a arrival) {
+	c.session.SetMTU(s.gateway.links[in.link].MTU())
+	s.gateway.routes.bind(c, transports.Peer{Link: in.link, Addr: a.Addr}, a.Local)
+	in.arrived = append(in.arrived, a.Addr)
 }
 
 func (s *shard) refuse(in *intake, a arrival, why *uint64, code mqttsn.ReturnCode) {
