@@ -23,6 +23,8 @@ type device struct {
 	// story is what was said so far, for a failing test. Long ones keep the newest part.
 	start time.Time
 	story []string
+	// received is the delivery that was acknowledged last.
+	received delivery
 	// unread was received by an expectation that left it to the next one.
 	unread []byte
 }

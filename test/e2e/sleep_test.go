@@ -268,10 +268,11 @@ func overflow(r *rig) {
 		r.publish("s/temp", fmt.Sprint(i)+padding, 1)
 	}
 	next := map[int]int{0: qos0 - qos0Limit, 1: 0}
-	for cycles := 0; next[1] < qos1; cycles++ {
-		if cycles > qos1 {
-			r.Fatalf("%d of %d messages after %d PINGREQ", next[1], qos1, cycles)
+	for start := time.Now(); next[1] < qos1; {
+		if time.Since(start) > patience {
+			r.Fatalf("%d of %d messages after %v of PINGREQ", next[1], qos1, patience)
 		}
+		d.silent(moment / 10)
 		d.tell(d.wakeFrame())
 		for !d.next("02 17") {
 			p := d.take()
