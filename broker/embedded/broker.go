@@ -27,6 +27,7 @@ type Broker struct {
 	stats     counters
 	dirty     dirty
 	told      atomic.Bool // a device has been told something since the last wake
+	full      chan string // client ids whose queue is full, for the log
 	sys       sys
 
 	listeners []net.Listener
@@ -48,6 +49,7 @@ func New(o Options, log *slog.Logger) (*Broker, error) {
 		topics:    newTopics(o.MaxTopicLevels),
 		retained:  retained{maxMessages: o.MaxRetainedMessages, maxBytes: o.MaxRetainedBytes},
 		deadlines: newDeadlines(),
+		full:      make(chan string, 64),
 		wake:      func() {},
 	}
 	b.clients.open = make(map[*client]struct{})
@@ -102,4 +104,28 @@ func (b *Broker) tell(to broker.Receiver, ev broker.Event) {
 	if !b.told.Load() {
 		b.told.Store(true)
 	}
+}
+
+// complain has the log say that a client's queue is full. The log may block, so that it is
+// written elsewhere; of many complaints at once some are left out.
+func (b *Broker) complain(clientID string) {
+	select {
+	case b.full <- clientID:
+	default:
+	}
+}
+
+// Lost is how many QoS 1 and 2 messages were dropped for a client because its queue was
+// full, since its session began: the part of [Stats.Dropped] queue_full that is its own.
+// It is 0 for a client without a session.
+func (b *Broker) Lost(clientID string) uint64 {
+	b.mu.Lock()
+	s := b.sessions[clientID]
+	b.mu.Unlock()
+	if s == nil {
+		return 0
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return uint64(s.lost)
 }

@@ -16,6 +16,10 @@ import (
 // octets, and then to be closed by the client.
 const lingerTime = time.Second
 
+// lingerBytes is how many octets are read meanwhile at most: a client that has sent too
+// much should still learn that it has.
+const lingerBytes = 16 << 20
+
 // client is the connection of one MQTT client. One goroutine reads it and handles what
 // comes; others only add to its output.
 type client struct {
@@ -158,11 +162,13 @@ func (c *client) endStream() {
 // sent last.
 func (c *client) linger() {
 	_ = c.conn.SetReadDeadline(time.Now().Add(2 * lingerTime))
-	var b [512]byte
-	for {
-		if _, err := c.conn.Read(b[:]); err != nil {
+	var b [2048]byte
+	for read := 0; read < lingerBytes; {
+		n, err := c.conn.Read(b[:])
+		if err != nil {
 			return
 		}
+		read += n
 	}
 }
 

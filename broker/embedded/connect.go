@@ -1,8 +1,10 @@
 package embedded
 
 import (
+	"context"
 	"crypto/rand"
 	"errors"
+	"log/slog"
 	"time"
 
 	"mqttsn-gateway/broker"
@@ -33,6 +35,10 @@ func (c *client) connect() bool {
 	if code.Failed() {
 		c.refuse(code)
 		return false
+	}
+	if log := c.broker.log; log.Enabled(context.Background(), slog.LevelDebug) {
+		log.Debug("MQTT client connected", "client", c.session.id, "remote", c.conn.RemoteAddr(),
+			"version", c.version.String(), "clean", p.CleanStart, "keep_alive", p.KeepAlive)
 	}
 	c.endBatch()
 	return true

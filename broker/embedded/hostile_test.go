@@ -1,7 +1,6 @@
 package embedded
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -135,7 +134,7 @@ func TestSlowConsumer(t *testing.T) {
 	fast.subscribe(0, "#")
 	from := connected(t, b, "from", true)
 	payload := strings.Repeat("x", 1000)
-	const rounds = 20_000
+	const rounds = 8_000
 	var got atomic.Int64
 	done := make(chan struct{})
 	go func() {
@@ -210,28 +209,6 @@ func outSize(b *Broker, id string) int {
 	return c.out.size
 }
 
-// A client that asks and does not read the answers is not read from any more.
-func TestAnswersDoNotPileUp(t *testing.T) {
-	const limit = 16 << 10
-	b := serve(t, func(o *Options) { o.MaxQueuedBytes = limit })
-	p := login(t, b, mqtt.V311, "c", func(c *mqtt.Connect) { c.KeepAlive = 2 })
-	_ = p.conn.(*net.TCPConn).SetReadBuffer(4096)
-	pings := bytes.Repeat([]byte{0xC0, 0}, 100_000)
-	stop := time.Now().Add(patience)
-	for time.Now().Before(stop) {
-		_ = p.conn.SetWriteDeadline(time.Now().Add(500 * time.Millisecond))
-		_, err := p.conn.Write(pings)
-		if n := outSize(b, "c"); n > 10*limit {
-			t.Fatalf("%d octets of answers wait", n)
-		}
-		if err != nil {
-			break
-		}
-	}
-	// Having waited for the keep alive, the broker gives the client up.
-	until(t, "the client is given up", func() bool { return b.Stats().Connections == 0 })
-}
-
 // Defect 8: what is queued with QoS 1 is bounded, and refused when the queue is full,
 // counted; what was accepted is delivered.
 func TestDefect08QueueFull(t *testing.T) {
@@ -245,6 +222,12 @@ func TestDefect08QueueFull(t *testing.T) {
 	st := b.Stats()
 	if st.QueuedMessages != 105 || st.Dropped["queue_full"] != 95 {
 		t.Errorf("queued %d, dropped %v", st.QueuedMessages, st.Dropped)
+	}
+	if b.Lost("d") != 95 || b.Lost("from") != 0 || b.Lost("nobody") != 0 {
+		t.Errorf("lost for d: %d", b.Lost("d"))
+	}
+	if id := <-b.full; id != "d" || len(b.full) > 0 {
+		t.Errorf("the log is told about %q, and %d more", id, len(b.full))
 	}
 	for i := range 105 {
 		d.ack(d.delivered(fmt.Sprint(i), 1))

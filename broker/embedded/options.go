@@ -59,8 +59,8 @@ type Options struct {
 
 	// MaxQueuedMessages is how many messages with QoS 1 and 2 wait for one client above
 	// those in flight, 1 to 10000000. Default 1000. A message that finds the queue full
-	// is dropped for that client and counted as queue_full: its publisher was or will be
-	// told that the broker has it. Each costs some 100 octets; payloads are shared
+	// is dropped for that client, counted as queue_full and logged: its publisher was or
+	// will be told that the broker has it. Each costs some 100 octets; payloads are shared
 	// between the clients that wait for the same message.
 	MaxQueuedMessages int `mapstructure:"max_queued_messages"`
 

@@ -117,6 +117,9 @@ func (b *Broker) tend(ctx context.Context) {
 		case <-b.deadlines.earlier:
 		case <-tick:
 			b.sys.publish()
+		case id := <-b.full:
+			b.log.Warn("the queue of a client is full: messages for it are dropped", "client", id,
+				"max_queued_messages", b.options.MaxQueuedMessages, "max_queued_bytes", b.options.MaxQueuedBytes)
 		case <-ctx.Done():
 			return
 		}

@@ -42,6 +42,8 @@ type session struct {
 	lastID   uint16
 	window   uint16 // how many deliveries may be in flight
 	ended    bool
+	told     bool   // the log was told, for this connection, that the queue is full
+	lost     uint32 // messages that found the queue full
 
 	// Of topics, under its lock: where the session stands in the route that is being
 	// made in this round.
@@ -97,6 +99,11 @@ func (s *session) full(m *message) bool {
 		return false
 	}
 	s.broker.stats.drop(queueFull)
+	s.lost++
+	if !s.told {
+		s.told = true
+		s.broker.complain(s.id)
+	}
 	return true
 }
 
@@ -177,6 +184,7 @@ func (s *session) complete(i int) {
 // The caller holds s.mu.
 func (s *session) attach(l line, o *attachment, present bool) {
 	s.line, s.will, s.expiry, s.window = l, o.will, o.expiry, o.window
+	s.told = false
 	s.broker.deadlines.remove(s)
 	s.queue.sent = 0
 	if _, device := l.(*device); device {
@@ -198,6 +206,7 @@ func (s *session) attach(l line, o *attachment, present bool) {
 // finish ends the session and forgets all of it. The caller holds the broker's lock and
 // s.mu.
 func (s *session) finish() {
+	s.dropBacklog()
 	delete(s.broker.sessions, s.id)
 	s.broker.stats.sessions.Add(-1)
 	s.ended, s.line, s.will = true, nil, nil

@@ -1,6 +1,7 @@
 package embedded
 
 import (
+	"bytes"
 	"fmt"
 	"net"
 	"testing"
@@ -350,4 +351,27 @@ func TestDefect11Sys(t *testing.T) {
 		time.Sleep(time.Hour)
 		d.quiet()
 	}, func(o *Options) { o.SysInterval = 0 })
+}
+
+// A client that asks and does not read the answers is not read from any more, and given
+// up when its keep alive has passed.
+func TestAnswersDoNotPileUp(t *testing.T) {
+	const limit = 16 << 10
+	inBubble(t, func(t *testing.T, b *Broker) {
+		p := piped(t, b, mqtt.V311, "c", func(c *mqtt.Connect) { c.KeepAlive = 10 })
+		pings := bytes.Repeat([]byte{0xC0, 0}, 1000)
+		start := time.Now()
+		n := 0
+		for ; ; n++ {
+			if _, err := p.conn.Write(pings); err != nil {
+				break
+			}
+			if size := outSize(b, "c"); size > 3*limit {
+				t.Fatalf("%d octets of answers wait", size)
+			}
+		}
+		if took := time.Since(start); took < 15*time.Second || took > 17*time.Second || n < limit/len(pings) {
+			t.Errorf("given up after %v and %d writes", took, n)
+		}
+	}, func(o *Options) { o.MaxQueuedBytes = limit })
 }
