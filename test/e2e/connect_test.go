@@ -194,7 +194,7 @@ func lossLimits(seconds int) (from, to time.Duration) {
 }
 
 // slack is what a busy machine may add to a time that a test measures.
-const slack = 3 * time.Second
+const slack = 5 * time.Second
 
 // vanish leaves the device silent and waits for its will. Its keep alive or
 // sleep duration is in seconds.

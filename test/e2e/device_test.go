@@ -175,6 +175,20 @@ func (d *device) silent(length time.Duration) {
 	}
 }
 
+// pause lets the time pass until the device has to say something again, and reports
+// whether it is still in time for that. Nothing may come meanwhile.
+func (d *device) pause() bool {
+	d.t.Helper()
+	b := d.read(time.Until(d.sent.Add(beat)))
+	if time.Since(d.sent) > brief*time.Second {
+		return false
+	}
+	if b != nil {
+		d.t.Fatalf("%s got %s, want nothing", d.id, shown(b))
+	}
+	return true
+}
+
 // alive shows that the session goes on and that nothing else has come or comes.
 func (d *device) alive() {
 	d.t.Helper()

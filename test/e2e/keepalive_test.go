@@ -15,35 +15,44 @@ func TestKeepAlive(t *testing.T) { run(t, keepingAlive...) }
 const beat = brief * 900 * time.Millisecond
 
 var supervision = table{
-	"K01": both(func(r *rig) {
+	"K01": both(onTime(func(r *rig) bool {
 		d := r.device("cli-1")
 		d.connect(cleanSession, brief)
 		for range 5 {
-			d.silent(beat)
+			if !d.pause() {
+				return false
+			}
 			d.ask("02 16", "02 17")
 		}
-	}),
-	"K02": both(func(r *rig) { // any message counts [SN-6.14]
+		return true
+	})),
+	"K02": both(onTime(func(r *rig) bool { // any message counts [SN-6.14]
 		watcher := r.watch("s/#")
 		d := r.device("cli-1")
 		d.connect(cleanSession, brief)
 		d.register("s/temp")
 		for range 5 {
-			d.silent(beat)
+			if !d.pause() {
+				return false
+			}
 			d.tell("__ 0C 00 {s/temp} 00 00 'hi'")
 			watcher.expect("s/temp", "hi", 0)
 		}
 		d.alive()
-	}),
-	"K16": both(func(r *rig) { // even a PINGRESP that nobody asked for
+		return true
+	})),
+	"K16": both(onTime(func(r *rig) bool { // even a PINGRESP that nobody asked for
 		d := r.device("cli-1")
 		d.connect(cleanSession, brief)
 		for range 5 {
-			d.silent(beat)
+			if !d.pause() {
+				return false
+			}
 			d.tell("02 17")
 		}
 		d.alive()
-	}),
+		return true
+	})),
 	"K03": both(func(r *rig) { // lost, and the will fires
 		watcher := r.watch("w/#")
 		d := r.device("cli-1")

@@ -3,6 +3,7 @@ package e2e
 import (
 	"fmt"
 	"testing"
+	"time"
 )
 
 // TestPeersGetWrong has what other gateways were seen to fail at.
@@ -67,13 +68,13 @@ var peersGetWrong = table{
 		for i := range 12 {
 			r.leave("s/temp", fmt.Sprint(i), byte(i%2))
 		}
-		d.silent(4 * fastRetry)
+		d.silent(5 * time.Second / 2)
 		d.tell(d.wakeFrame())
 		for i := range 12 {
 			d.receive("s/temp", fmt.Sprint(i), i%2)
 		}
 		d.expect("02 17")
-	}, retryFast),
+	}, key("session.t_retry", "2s")),
 	// One delivery, no repetition.
 	"RetransmissionWithoutPUBACK": both(func(r *rig) {
 		d := subscribed(r, cleanSession, 1)

@@ -47,6 +47,12 @@ func (o *output) String() string {
 	return o.text.String()
 }
 
+// tellsOfTakenAddress reports whether a server could not start because somebody else has
+// its port by now.
+func (o *output) tellsOfTakenAddress() bool {
+	return strings.Contains(strings.ToLower(o.String()), "address already in use")
+}
+
 // launch starts a program. It gets no MQTTSN_ variable of the test's own environment.
 func launch(t *testing.T, name, path string, args ...string) *process {
 	t.Helper()

@@ -187,6 +187,9 @@ var registersDown = table{
 			r.Errorf("REGISTER again after %v, T_retry is %v", after, fastRetry)
 		}
 		d.tell("07 0B {tid} {again} 00")
+		for d.next("__ 0A {tid} {again} 's/x'") {
+			d.note("a copy that left before the answer")
+		}
 		d.expect("__ 0C 20 {tid} {pub} 'hi'")
 		d.tell("07 0D {tid} {pub} 00")
 		d.alive()

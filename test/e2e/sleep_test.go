@@ -34,7 +34,11 @@ func (d *device) drain(from int, qos ...int) {
 	for i, q := range qos {
 		d.receive("s/temp", fmt.Sprint(from+i), q)
 	}
-	d.expect("02 17")
+	for !d.next("02 17") {
+		if p := d.take(); !p.isCopyOf(d.received) {
+			d.t.Fatalf("%s got another message, %q, want PINGRESP", d.id, p.payload)
+		}
+	}
 }
 
 var naps = table{
@@ -218,9 +222,9 @@ var brokenDrains = table{
 		d.tell(d.wakeFrame())
 		d.take()
 		d.disconnect()
-		d.silent(4 * fastRetry)
+		d.silent(5 * time.Second / 2)
 		d.ask(d.wakeFrame(), "02 18")
-	}, retryFast),
+	}, key("session.t_retry", "2s")),
 	"Z37": both(func(r *rig) { // sleep again in the middle: silence, and the rest next time (A39)
 		d := asleep(r, cleanSession)
 		r.queue(1, 1, 1)
@@ -228,10 +232,10 @@ var brokenDrains = table{
 		d.receive("s/temp", "0", 1)
 		d.take()
 		d.sleep(60)
-		d.silent(4 * fastRetry)
+		d.silent(5 * time.Second / 2)
 		d.tell(d.wakeFrame())
 		d.drain(1, 1, 1)
-	}, retryFast),
+	}, key("session.t_retry", "2s")),
 	"Z27": both(overflow, key("session.max_queued_qos0", "10")),
 	"Z33": { // the broker dies under a sleeper, who is told, or gets its messages later (A37)
 		embedded: absent("the embedded broker lives and dies with the gateway"),
@@ -293,46 +297,59 @@ var sleepTimers = table{
 		d, watcher := sleeperWithWill(r, minute, brief)
 		d.vanish(watcher, brief, "w/dead1", "bye!", 1)
 	}),
-	"Z15": both(func(r *rig) { // each PINGRESP starts the timer anew
+	"Z15": both(onTime(func(r *rig) bool { // each PINGRESP starts the timer anew
 		d, watcher := sleeperWithWill(r, minute, brief)
 		for range 5 {
-			d.silent(beat)
+			if !d.pause() {
+				return false
+			}
 			d.ask(d.wakeFrame(), "02 17")
 		}
 		watcher.nothing(moment)
-	}),
+		return true
+	})),
 	"Z16": both(func(r *rig) { // a sleep longer than the keep alive (A38)
 		d, watcher := sleeperWithWill(r, brief, 3*brief)
 		d.silent(3*brief*time.Second + brief*time.Second/3)
 		watcher.nothing(time.Millisecond)
 		d.ask(d.wakeFrame(), "02 17")
 	}),
-	"Z17": both(func(r *rig) { // a longer sleep from within (A39)
+	"Z17": both(onTime(func(r *rig) bool { // a longer sleep from within (A39)
 		d, watcher := sleeperWithWill(r, minute, brief)
 		r.leave("s/temp", "hi", 1)
+		if time.Since(d.sent) > brief*time.Second {
+			return false
+		}
 		d.sleep(3 * brief)
 		d.silent(3*brief*time.Second + brief*time.Second/3)
 		watcher.nothing(time.Millisecond)
 		d.tell(d.wakeFrame())
 		d.receive("s/temp", "hi", 1)
 		d.expect("02 17")
-	}),
-	"Z35": both(func(r *rig) { // any message counts, and none but PINGREQ empties the queue (A14)
+		return true
+	})),
+	"Z35": both(onTime(func(r *rig) bool { // any message counts, and none but PINGREQ empties the queue (A14)
 		d, watcher := sleeperWithWill(r, minute, brief)
 		r.leave("s/temp", "hi", 1)
 		for range 5 {
-			d.silent(beat)
+			if !d.pause() {
+				return false
+			}
 			d.tell("__ 0C 00 {s/temp} 00 00 'up'")
 		}
-		watcher.nothing(moment)
 		eventually(r.T, "its own messages wait for it", func() bool { return r.metric("queue_messages") == 6 })
+		if time.Since(d.sent) > brief*time.Second {
+			return false
+		}
+		watcher.nothing(time.Millisecond)
 		d.tell(d.wakeFrame())
 		d.receive("s/temp", "hi", 1)
 		for range 5 { // its own
 			d.receive("s/temp", "up", 0)
 		}
 		d.expect("02 17")
-	}),
+		return true
+	})),
 	"Z36": both(func(r *rig) { // awake and gone: asleep again after N retries, then lost (3.0)
 		d, watcher := sleeperWithWill(r, minute, brief)
 		r.leave("s/temp", "hi", 1)
