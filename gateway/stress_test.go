@@ -78,6 +78,7 @@ func (w *walker) connect(ctx context.Context) {
 			w.Errorf("device %d cannot connect", w.number)
 			return
 		}
+		<-time.After(time.Second)
 	}
 }
 
