@@ -6,8 +6,9 @@
 //
 //  1. [conn.Do] passes a request to the client's session, which appends the packet to its
 //     write buffer or, if the broker's receive maximum is used up, to its queue.
-//  2. [Broker.Flush] starts a goroutine for each session with something to write; it
-//     writes everything in one piece and ends. A batch is one write per client.
+//  2. [Broker.Flush] writes, in one piece for each session with something to write, what
+//     the connection takes at once; the rest is left to a goroutine that ends when all is
+//     written. A batch is one write per client.
 //  3. The reader, the one goroutine that an idle client has, decodes what the broker
 //     sends and tells the session: [session.take]. Events go to the gateway's Receiver
 //     under the session's lock; when nothing more has been received the reader calls

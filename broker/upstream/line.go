@@ -8,7 +8,10 @@ import (
 	"io"
 	"net"
 	"sync"
+	"syscall"
 	"time"
+
+	"mqttsn-gateway/broker/mqtt"
 )
 
 const (
@@ -29,15 +32,16 @@ const (
 // line is one TCP connection to the broker. What it has to write is guarded by the mutex
 // of its session, and only the session's reader reads from it.
 type line struct {
-	conn  net.Conn
-	in    frames
-	born  time.Time
-	again bool // it follows a line that was lost
+	conn   net.Conn
+	direct *mqtt.Writer // writes to conn without waiting
+	in     frames
+	born   time.Time
+	again  bool // it follows a line that was lost
 
 	out     *buffer // what waits to be written, nil if nothing does
 	qos0    int     // QoS 0 messages in out
 	writing int     // QoS 0 messages in the buffer that is being written
-	writer  bool    // a goroutine is writing
+	writer  bool    // somebody is writing
 	closing bool    // DISCONNECT is in out, or has been written
 	wrote   time.Time
 	pinged  time.Time // PINGREQ without an answer; zero if there is none
@@ -45,7 +49,8 @@ type line struct {
 
 func newLine(conn net.Conn, maxPacket int) *line {
 	now := time.Now()
-	return &line{conn: conn, in: frames{r: bufio.NewReaderSize(conn, readBuffer), max: maxPacket}, born: now, wrote: now}
+	in := frames{r: bufio.NewReaderSize(conn, readBuffer), max: maxPacket}
+	return &line{conn: conn, direct: mqtt.NewWriter(conn), in: in, born: now, wrote: now}
 }
 
 // buffer is a write buffer on loan from buffers: idle connections have none.
@@ -104,40 +109,76 @@ func (l *line) goodbye(forget bool) {
 	_ = l.conn.Close()
 }
 
-// write writes until nothing waits. A write that fails ends the connection: the reader
-// notices.
+// write writes what waits, and what comes meanwhile, for as long as the system takes it
+// at once; it waits for nothing. What the system does not take is left to a goroutine.
 func (s *session) write(l *line) {
-	for {
-		s.mu.Lock()
-		s.pump()
-		if l.out == nil || s.line != l {
-			l.writer = false
-			done := l.closing && s.line == l
-			s.mu.Unlock()
-			if done {
-				l.halfClose()
-			}
+	for out := s.nextOut(l); out != nil; out = s.nextOut(l) {
+		n, err := l.direct.TryWrite(out.b)
+		if err == nil && n < len(out.b) {
+			s.leaveRest(l, out, n)
 			return
 		}
-		out := l.out
-		l.out = nil
-		l.writing, l.qos0 = l.qos0, 0
-		l.wrote = time.Now()
-		s.mu.Unlock()
-
-		_, err := l.conn.Write(out.b)
-		out.release()
-		if err != nil {
-			_ = l.conn.Close()
-			s.mu.Lock()
-			l.writer = false
-			s.mu.Unlock()
+		if !s.written(l, out, err) {
 			return
 		}
-		s.mu.Lock()
-		l.writing = 0
-		s.mu.Unlock()
 	}
+}
+
+// leaveRest leaves out, from octet n on, and all that follows to a goroutine that waits.
+func (s *session) leaveRest(l *line, out *buffer, n int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.line != l {
+		l.writer = false
+		out.release()
+		return
+	}
+	s.broker.dialer.parts.Go(func() { // the line's reader is a part that is not done
+		for ; out != nil; out = s.nextOut(l) {
+			_, err := l.conn.Write(out.b[n:])
+			n = 0
+			if !s.written(l, out, err) {
+				return
+			}
+		}
+	})
+}
+
+// nextOut takes what is to be written next; nil if nothing is: then nobody writes any
+// more.
+func (s *session) nextOut(l *line) *buffer {
+	s.mu.Lock()
+	s.pump()
+	if l.out == nil || s.line != l {
+		l.writer = false
+		done := l.closing && s.line == l
+		s.mu.Unlock()
+		if done {
+			l.halfClose()
+		}
+		return nil
+	}
+	out := l.out
+	l.out = nil
+	l.writing, l.qos0 = l.qos0, 0
+	l.wrote = time.Now()
+	s.mu.Unlock()
+	return out
+}
+
+// written gives back a buffer, and reports whether the line takes more. A write that
+// failed ends the connection: the reader notices.
+func (s *session) written(l *line, out *buffer, err error) bool {
+	out.release()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err != nil {
+		_ = l.conn.Close()
+		l.writer = false
+		return false
+	}
+	l.writing = 0
+	return true
 }
 
 // read takes what the broker sends until the connection ends, and says why it did.

@@ -182,8 +182,11 @@ func TestOutageOfAnHour(t *testing.T) {
 			w.expect("few attempts: "+strconv.Itoa(w.probes), w.probes < 3700/2+clients)
 			w.away = false
 		})
-		time.Sleep(4 * time.Second)
-		n := w.b.Stats().Connected
+		n := 0
+		for tries := 0; n == 0 && tries < 60; tries++ { // until a probe finds it
+			time.Sleep(100 * time.Millisecond)
+			n = w.b.Stats().Connected
+		}
 		w.expect("not all at once: "+strconv.Itoa(n), n > 0 && n < clients)
 		time.Sleep(clients/40*time.Second + 5*time.Second)
 		w.expect("all connected again", w.b.Up() && w.b.Stats().Connected == clients)

@@ -122,8 +122,8 @@ func (b *Broker) close() {
 	}
 }
 
-// Flush sends what requests have gathered: broker.Broker. Every session with something
-// to write gets a goroutine for as long as it writes.
+// Flush sends what requests have gathered: broker.Broker. It waits for nothing: a session
+// whose connection is full gets a goroutine until it is not.
 func (b *Broker) Flush() {
 	b.dirtyMu.Lock()
 	dirty := b.dirty
@@ -135,11 +135,15 @@ func (b *Broker) Flush() {
 	for _, s := range dirty {
 		s.mu.Lock()
 		s.soiled = false
-		if l := s.line; l != nil && !l.writer && l.out != nil {
+		l := s.line
+		write := l != nil && !l.writer && l.out != nil
+		if write {
 			l.writer = true
-			b.dialer.parts.Go(func() { s.write(l) }) // the line's reader is a part that is not done
 		}
 		s.mu.Unlock()
+		if write {
+			s.write(l)
+		}
 	}
 	clear(dirty)
 	b.dirtyMu.Lock()
