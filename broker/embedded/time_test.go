@@ -19,6 +19,7 @@ func inBubble(t *testing.T, f func(t *testing.T, b *Broker), change ...func(*Opt
 	synctest.Test(t, func(t *testing.T) {
 		b := newBroker(t, change...)
 		run(t, b)
+		synctest.Wait()
 		f(t, b)
 	})
 }
