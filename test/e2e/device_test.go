@@ -176,11 +176,11 @@ func (d *device) silent(length time.Duration) {
 }
 
 // pause lets the time pass until the device has to say something again, and reports
-// whether it is still in time for that. Nothing may come meanwhile.
+// whether it is in time for that, before the tolerance ends. Nothing may come meanwhile.
 func (d *device) pause() bool {
 	d.t.Helper()
 	b := d.read(time.Until(d.sent.Add(beat)))
-	if time.Since(d.sent) > brief*time.Second {
+	if time.Since(d.sent) > brief*time.Second*4/3 {
 		return false
 	}
 	if b != nil {
