@@ -93,6 +93,7 @@ func (b *Broker) detach(s *session, l line, lost bool) {
 		w = nil
 	}
 	s.line, s.will = nil, nil
+	s.queue.land()
 	s.dropBacklog()
 	if s.expiry == 0 { // the session ends now, and with it a will's delay [MQTT-3.1.3-9]
 		s.finish()

@@ -92,12 +92,12 @@ func (c *client) converse() {
 func (c *client) endBatch() {
 	c.broker.stats.packetsIn.Add(c.packets)
 	c.packets = 0
-	if c.keepAlive > 0 {
-		c.due = time.Now().Add(c.keepAlive)
-	}
 	c.broker.settle()
 	if drained := c.out.congested(c.broker.options.MaxQueuedBytes); drained != nil {
 		c.wait(drained)
+	}
+	if c.keepAlive > 0 {
+		c.due = time.Now().Add(c.keepAlive)
 	}
 }
 

@@ -64,11 +64,11 @@ type Options struct {
 	// between the clients that wait for the same message.
 	MaxQueuedMessages int `mapstructure:"max_queued_messages"`
 
-	// MaxQueuedBytes is how many octets of topics and payloads wait for one client,
-	// 1024 to 1073741824; an empty queue takes a message of any size. Default 1048576.
-	// The octets that a connection could not send yet are bounded by the same number:
-	// beyond it QoS 0 messages for a client that does not read are dropped and counted
-	// as slow_client.
+	// MaxQueuedBytes is how many octets of topics and payloads wait for one client above
+	// those in flight, 1024 to 1073741824; an empty queue takes a message of any size.
+	// Default 1048576. The octets that a connection could not send yet are bounded by
+	// the same number: beyond it QoS 0 messages for a client that does not read are
+	// dropped and counted as slow_client.
 	MaxQueuedBytes int `mapstructure:"max_queued_bytes"`
 
 	// MaxRetainedMessages is how many retained messages are kept, 0 to 100000000.

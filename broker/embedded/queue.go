@@ -18,7 +18,7 @@ type queue struct {
 	items []delivery // from head on
 	head  int32
 	sent  int32
-	bytes int // sum of the messages' sizes
+	bytes int // sum of the sizes of the messages that are not in flight
 }
 
 // keepQueue is how large an empty queue may be to be kept.
@@ -39,6 +39,20 @@ func (q *queue) push(d delivery) {
 	q.bytes += d.message.size()
 }
 
+// fly notes that the next one is in flight.
+func (q *queue) fly() {
+	q.bytes -= q.at(int(q.sent)).message.size()
+	q.sent++
+}
+
+// land notes that none is in flight any more.
+func (q *queue) land() {
+	for q.sent > 0 {
+		q.sent--
+		q.bytes += q.at(int(q.sent)).message.size()
+	}
+}
+
 // inFlight is the position of the delivery in flight with that id.
 func (q *queue) inFlight(id uint16) (at int, ok bool) {
 	for i := range int(q.sent) {
@@ -51,9 +65,10 @@ func (q *queue) inFlight(id uint16) (at int, ok bool) {
 
 // remove takes out the delivery number i.
 func (q *queue) remove(i int) {
-	q.bytes -= q.at(i).message.size()
 	if i < int(q.sent) {
 		q.sent--
+	} else {
+		q.bytes -= q.at(i).message.size()
 	}
 	// Acknowledgements come in order, so there is little in front of it to be moved.
 	copy(q.items[int(q.head)+1:int(q.head)+i+1], q.items[q.head:int(q.head)+i])

@@ -95,7 +95,11 @@ func (s *session) take(p *publication, qos byte, retain bool, r *rare) {
 // holds s.mu.
 func (s *session) full(m *message) bool {
 	o, q := &s.broker.options, &s.queue
-	if q.len() < o.MaxQueuedMessages+int(s.window) && (q.len() == 0 || q.bytes+m.size() <= o.MaxQueuedBytes) {
+	waiting := q.len() - int(q.sent)
+	if s.line == nil {
+		waiting = max(waiting-int(s.window), 0) // as if they had been in flight
+	}
+	if waiting < o.MaxQueuedMessages && (q.bytes == 0 || q.bytes+m.size() <= o.MaxQueuedBytes) {
 		return false
 	}
 	s.broker.stats.drop(queueFull)
@@ -152,7 +156,7 @@ func (s *session) sendQueue() bool {
 				s.lastID = d.id
 				s.broker.stats.sent[d.qos].Add(1)
 			}
-			q.sent++
+			q.fly()
 		case noRoom:
 			if !again {
 				d.id = 0
@@ -186,7 +190,7 @@ func (s *session) attach(l line, o *attachment, present bool) {
 	s.line, s.will, s.expiry, s.window = l, o.will, o.expiry, o.window
 	s.told = false
 	s.broker.deadlines.remove(s)
-	s.queue.sent = 0
+	s.queue.land()
 	if _, device := l.(*device); device {
 		// A device completes QoS 2 in one step. What an MQTT client of the same name had
 		// received but not completed is complete.
