@@ -56,6 +56,7 @@ func (s *session) do(r *broker.Request) error {
 		return s.subscribe(r)
 	case broker.Ack:
 		s.deliveries.ack(r.Token, ackCode(r.Code))
+		s.passOn()
 		if s.line != nil {
 			s.acknowledge(s.line)
 		}
@@ -92,6 +93,7 @@ func (c *conn) connect(r *broker.Request) error {
 	if c.deliveries == nil {
 		c.deliveries = &deliveries{token: broker.Token(rand.Uint32())}
 	} else if fresh {
+		c.deliveries.part()
 		c.deliveries.forget()
 	}
 	s := &session{

@@ -11,6 +11,7 @@ type delivery struct {
 	token broker.Token
 	id    uint16
 	qos   byte
+	taken bool        // by the gateway, which is to acknowledge it
 	acked bool        // by the gateway
 	code  broker.Code // what it acknowledged it with
 	anew  bool        // to be delivered again when the broker sends it again
@@ -31,6 +32,7 @@ type deliveries struct {
 	// token of the latest message. A packet identifier would not do: the broker may use
 	// it for another message while the gateway still holds the first.
 	token broker.Token
+	backlog
 }
 
 // maxHeld bounds each of the lists. Our receive maximum does not: on a new connection the
@@ -52,12 +54,14 @@ func (d *deliveries) rewind() {
 func (d *deliveries) part() {
 	d.rewind()
 	for i := range d.old {
-		d.old[i].anew = !d.old[i].acked
+		d.old[i].anew, d.old[i].taken = !d.old[i].acked, false
 	}
+	d.backlog = backlog{}
 }
 
-// forget forgets all: the broker has.
-func (d *deliveries) forget() { d.open, d.old, d.unreleased = nil, nil, nil }
+// forget forgets all that the broker has forgotten. What is in the backlog is left: the
+// gateway gets it, and need not acknowledge it to anybody.
+func (d *deliveries) forget() { d.open, d.old, d.unreleased, d.unanswered = nil, nil, nil, 0 }
 
 // arrive takes in a message that has come, and says whether it is to be delivered.
 func (d *deliveries) arrive(id uint16, qos byte, dup bool) (token broker.Token, deliver bool) {
@@ -97,6 +101,9 @@ func (d *deliveries) ack(token broker.Token, code broker.Code) {
 		for i := range list {
 			if list[i].token == token && !list[i].acked {
 				list[i].acked, list[i].code = true, code
+				if list[i].taken {
+					d.unanswered--
+				}
 				return
 			}
 		}
@@ -126,5 +133,7 @@ func (d *deliveries) release(id uint16) bool {
 	return i >= 0
 }
 
-// full reports whether the broker has sent more than can be right.
-func (d *deliveries) full() bool { return len(d.open) >= maxHeld || len(d.unreleased) >= maxHeld }
+// full reports whether the broker has sent more than can be right, or can be kept.
+func (d *deliveries) full() bool {
+	return len(d.open) >= maxHeld || len(d.unreleased) >= maxHeld || d.octets >= maxBacklog
+}

@@ -60,11 +60,20 @@ func (s *session) deliver(l *line, in *incoming) error {
 		counts.malformed.Add(1)
 		d.ack(token, in.code)
 	default:
-		counts.delivered.Add(1)
-		s.tell(broker.Event{Kind: broker.Delivered, Token: token, QoS: in.qos, Retain: in.retain, Message: in.message})
+		d.add(broker.Event{Kind: broker.Delivered, Token: token, QoS: in.qos, Retain: in.retain, Message: in.message})
+		s.passOn()
 	}
 	s.acknowledge(l)
 	return nil
+}
+
+// passOn gives the gateway what its turn has come for.
+func (s *session) passOn() {
+	limit := s.broker.options.ReceiveMaximum
+	for ev, ok := s.deliveries.turn(limit); ok; ev, ok = s.deliveries.turn(limit) {
+		s.broker.counts.delivered.Add(1)
+		s.tell(ev)
+	}
 }
 
 // acknowledge sends the acknowledgements whose turn has come.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"sync"
 	"time"
 	"unicode/utf8"
 
@@ -51,8 +52,22 @@ var errOldBroker = errors.New("the broker does not speak MQTT 5: it answered CON
 // malformed is an error in what the broker sent.
 func malformed(what string) error { return fmt.Errorf("malformed packet from the broker: %s", what) }
 
+// decoder has what paho.golang wants on the heap for each packet. Lines borrow one.
+type decoder struct {
+	props packets.Properties
+	body  bytes.Buffer
+}
+
+var decoders = sync.Pool{New: func() any { return new(decoder) }}
+
 // decode reads the body of a packet whose first octet is head.
-func decode(in *incoming, head byte, body []byte) (err error) {
+func decode(in *incoming, head byte, body []byte) error {
+	d := decoders.Get().(*decoder)
+	defer decoders.Put(d)
+	return d.decode(in, head, body)
+}
+
+func (d *decoder) decode(in *incoming, head byte, body []byte) (err error) {
 	// A property length or identifier of more than 31 bits becomes a negative int on a
 	// 32-bit machine, with which packets (v0.23.0, decodeVBI) panics.
 	defer func() {
@@ -61,71 +76,75 @@ func decode(in *incoming, head byte, body []byte) (err error) {
 		}
 	}()
 	*in = incoming{kind: head >> 4}
-	var props packets.Properties
-	b := bytes.NewBuffer(body)
+	d.props = packets.Properties{}
+	d.body = *bytes.NewBuffer(body)
 	switch in.kind {
+	case kindPublish:
+		return d.publish(in, head)
 	case kindConnack:
 		if len(body) == 2 {
 			return errOldBroker
 		}
-		p := packets.Connack{Properties: &props}
-		err = p.Unpack(b)
+		p := packets.Connack{Properties: &d.props}
+		err = p.Unpack(&d.body)
 		in.code, in.present = broker.Code(p.ReasonCode), p.SessionPresent
-		in.limits = limitsOf(&props)
-	case kindPublish:
-		return decodePublish(in, head, b)
+		in.limits = limitsOf(&d.props)
 	case kindPuback:
-		p := packets.Puback{Properties: &props}
-		err = p.Unpack(b)
+		p := packets.Puback{Properties: &d.props}
+		err = p.Unpack(&d.body)
 		in.id, in.code = p.PacketID, broker.Code(p.ReasonCode)
 	case kindPubrec:
-		p := packets.Pubrec{Properties: &props}
-		err = p.Unpack(b)
+		p := packets.Pubrec{Properties: &d.props}
+		err = p.Unpack(&d.body)
 		in.id, in.code = p.PacketID, broker.Code(p.ReasonCode)
 	case kindPubrel:
-		p := packets.Pubrel{Properties: &props}
-		err = p.Unpack(b)
+		p := packets.Pubrel{Properties: &d.props}
+		err = p.Unpack(&d.body)
 		in.id, in.code = p.PacketID, broker.Code(p.ReasonCode)
 	case kindPubcomp:
-		p := packets.Pubcomp{Properties: &props}
-		err = p.Unpack(b)
+		p := packets.Pubcomp{Properties: &d.props}
+		err = p.Unpack(&d.body)
 		in.id, in.code = p.PacketID, broker.Code(p.ReasonCode)
 	case kindSuback:
-		p := packets.Suback{Properties: &props}
-		if err = p.Unpack(b); err == nil && len(p.Reasons) != 1 {
-			return malformed("SUBACK does not answer one filter")
-		} else if err == nil {
-			in.id, in.code = p.PacketID, broker.Code(p.Reasons[0])
-		}
+		p := packets.Suback{Properties: &d.props}
+		err = p.Unpack(&d.body)
+		in.one(p.PacketID, p.Reasons, &err)
 	case kindUnsuback:
-		p := packets.Unsuback{Properties: &props}
-		if err = p.Unpack(b); err == nil && len(p.Reasons) != 1 {
-			return malformed("UNSUBACK does not answer one filter")
-		} else if err == nil {
-			in.id, in.code = p.PacketID, broker.Code(p.Reasons[0])
-		}
+		p := packets.Unsuback{Properties: &d.props}
+		err = p.Unpack(&d.body)
+		in.one(p.PacketID, p.Reasons, &err)
 	case kindPingresp:
 	case kindDisconnect:
 		if len(body) == 0 { // normal disconnection; Unpack does not know that form
 			return nil
 		}
-		p := packets.Disconnect{Properties: &props}
-		err = p.Unpack(b)
+		p := packets.Disconnect{Properties: &d.props}
+		err = p.Unpack(&d.body)
 		in.code = broker.Code(p.ReasonCode)
 	default:
-		return malformed(fmt.Sprintf("type %d is not for clients", in.kind))
+		err = fmt.Errorf("type %d is not for clients", in.kind)
 	}
 	if err != nil {
 		return malformed(err.Error())
 	}
-	in.reason = props.ReasonString
+	in.reason = d.props.ReasonString
 	return nil
 }
 
-func decodePublish(in *incoming, head byte, b *bytes.Buffer) error {
-	var props packets.Properties
-	p := packets.Publish{Properties: &props, QoS: head >> 1 & 3}
-	if err := p.Unpack(b); err != nil {
+// one takes the code of a SUBACK or UNSUBACK: we ask for one filter at a time.
+func (in *incoming) one(id uint16, codes []byte, err *error) {
+	switch {
+	case *err != nil:
+	case len(codes) != 1:
+		*err = fmt.Errorf("%d reason codes for one filter", len(codes))
+	default:
+		in.id, in.code = id, broker.Code(codes[0])
+	}
+}
+
+func (d *decoder) publish(in *incoming, head byte) error {
+	p := packets.Publish{Properties: &d.props, QoS: head >> 1 & 3}
+	if err := p.Unpack(&d.body); err != nil {
 		return malformed("PUBLISH: " + err.Error())
 	}
 	switch {
@@ -133,7 +152,7 @@ func decodePublish(in *incoming, head byte, b *bytes.Buffer) error {
 		return malformed("PUBLISH with QoS 3")
 	case p.QoS > 0 && p.PacketID == 0:
 		return malformed("PUBLISH with packet identifier 0")
-	case props.TopicAlias != nil:
+	case d.props.TopicAlias != nil:
 		return malformed("PUBLISH with a topic alias, which we do not allow")
 	}
 	in.id, in.qos, in.dup, in.retain = p.PacketID, p.QoS, head&8 != 0, head&1 != 0
