@@ -123,11 +123,12 @@ func (c *Client) receiveDisconnect() {
 		return
 	}
 	asleepAt := c.asleepAt
+	connecting := x != nil && x.request == mqttsn.TypeConnect
 	c.mu.Unlock()
 	switch {
 	case state == Disconnected:
 		return
-	case x != nil && x.request == mqttsn.TypeConnect:
+	case connecting:
 		return // can only be about what was before
 	case state != Active && time.Since(asleepAt) < c.o.Tretry:
 		return // a second answer to Sleep; a gateway that means it says it again
