@@ -11,7 +11,6 @@ type reason int
 const (
 	malformed      reason = iota // not an MQTT-SN packet
 	encapsulated                 // forwarder encapsulation, which is not accepted here
-	gatewayOnly                  // a packet that only gateways send
 	unknownPeer                  // no session at that peer, or none alive
 	maxClients                   // a new client beyond max_clients
 	shuttingDown                 // a CONNECT or QoS -1 without a session while the gateway ends
@@ -27,7 +26,7 @@ const (
 )
 
 var reasonNames = [reasons]string{
-	"malformed", "encapsulated", "gateway_only", "unknown_peer", "max_clients", "shutting_down", "roaming_refused",
+	"malformed", "encapsulated", "unknown_peer", "max_clients", "shutting_down", "roaming_refused",
 	"link_busy", "qos_minus_one_off", "qos_minus_one_topic", "qos_minus_one_rate", "qos_minus_one_broker", "inbox_full",
 	"qos0_broker",
 }
