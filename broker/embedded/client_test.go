@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"mqttsn-gateway/broker"
 	"mqttsn-gateway/broker/mqtt"
 )
 
@@ -73,7 +74,7 @@ func TestConnack5(t *testing.T) {
 	if !strings.HasPrefix(string(props.AssignedClientID), "auto-") { // [MQTT-3.1.3-6]
 		t.Errorf("assigned client id %q", props.AssignedClientID)
 	}
-	if props.MaximumPacketSize != 1<<20 || props.SharedAvailable != mqtt.Some(false) || props.SessionExpiry.Set {
+	if props.MaximumPacketSize != 1<<20 || !props.SharedAvailable.Or(true) || props.SessionExpiry.Set {
 		t.Errorf("properties %+v", props)
 	}
 	if login(t, b, mqtt.V311, ""); b.Stats().Sessions != 2 {
@@ -399,10 +400,10 @@ func TestUnsubscribe(t *testing.T) {
 
 func TestSubscribeRefused(t *testing.T) {
 	b := serve(t, func(o *Options) { o.MaxTopicLevels = 3; o.MaxSubscriptions = 2 })
-	for v, want := range map[mqtt.Version]string{mqtt.V5: "[1 143 158 2 151 0]", mqtt.V311: "[1 128 2 128 128 0]"} {
+	for v, want := range map[mqtt.Version]string{mqtt.V5: "[1 143 2 151 151 0]", mqtt.V311: "[1 128 2 128 128 0]"} {
 		p := login(t, b, v, "c")
 		s := &mqtt.Subscribe{PacketID: 1}
-		for i, f := range []string{"a", "1/2/3/4", "$share/g/x", "b", "c", "a"} {
+		for i, f := range []string{"a", "1/2/3/4", "b", "c", "$share/g/x", "a"} {
 			s.Subscriptions = append(s.Subscriptions, mqtt.Subscription{Filter: []byte(f), QoS: mqtt.QoS([]int{1, 1, 2, 2, 1, 0}[i])})
 		}
 		p.send(s)
@@ -414,4 +415,80 @@ func TestSubscribeRefused(t *testing.T) {
 			t.Errorf("%v: SUBACK %v, want %s", v, codes, want)
 		}
 	}
+}
+
+func TestSharedSubscription(t *testing.T) {
+	b := serve(t)
+	five := login(t, b, mqtt.V5, "five")
+	s := &mqtt.Subscribe{PacketID: 1, Subscriptions: []mqtt.Subscription{{Filter: []byte("$share/g/t/+"), QoS: 1}}}
+	s.Properties.SubscriptionID = 9
+	from := connected(t, b, "from", true)
+	from.publish("t/0", "retained", 1, true)
+	five.send(s)
+	expect[*mqtt.Suback](five)
+	five.quiet() // no retained message for those who share
+	old := login(t, b, mqtt.V311, "old")
+	old.subscribe(1, "$share/g/t/+", "$share/h/#", "t/0")
+	old.gets("retained", 1)
+	d := connected(t, b, "d", true)
+	d.subscribe("$share/g/t/+", 1)
+	d.subscribe("x", 1)
+
+	const n = 30
+	for i := range n {
+		from.publish("t/1", fmt.Sprint(i), 1, false)
+	}
+	b.Flush()
+	ours := make(map[string]int) // how often each message of group g came
+	for _, ev := range d.take() {
+		ours[string(ev.Message.Payload)]++
+		d.ack(ev.Token)
+	}
+	byDevice := len(ours)
+	for range n - 2*byDevice {
+		m := expect[*mqtt.Publish](five)
+		five.send(&mqtt.Puback{PacketID: m.PacketID})
+		ours[string(m.Payload)]++
+		if !slices.Equal(m.Properties.SubscriptionIDs, []uint32{9}) {
+			t.Errorf("identifiers %v", m.Properties.SubscriptionIDs)
+		}
+	}
+	five.quiet()
+	for range n + byDevice { // group h as well
+		m := expect[*mqtt.Publish](old)
+		old.send(&mqtt.Puback{PacketID: m.PacketID})
+		ours[string(m.Payload)]++
+	}
+	old.quiet()
+	if byDevice != n/3 {
+		t.Errorf("the device got %d of %d", byDevice, n)
+	}
+	for i := range n {
+		if ours[fmt.Sprint(i)] != 2 {
+			t.Errorf("message %d came %d times, want once for g and once for h", i, ours[fmt.Sprint(i)])
+		}
+	}
+
+	// Whoever is away gets nothing while somebody is there, and all when nobody is.
+	d.do(broker.Request{Op: broker.Unsubscribe, Topic: "$share/g/t/+"})
+	d.answer()
+	keeper := connected(t, b, "keeper", false)
+	keeper.subscribe("$share/g/t/+", 1)
+	keeper.do(broker.Request{Op: broker.Disconnect})
+	for i := range 6 {
+		from.publish("t/2", fmt.Sprint(i), 1, false)
+	}
+	b.mu.Lock()
+	waiting := b.sessions["keeper"].queue.len() // nobody else touches it now
+	b.mu.Unlock()
+	if waiting != 0 {
+		t.Errorf("%d messages wait for one that is away", waiting)
+	}
+	five.conn.Close()
+	old.conn.Close()
+	until(t, "both are gone", func() bool { return b.Stats().Connections == 0 })
+	from.publish("t/2", "last", 1, false)
+	keeper.do(broker.Request{Op: broker.Connect})
+	keeper.answer()
+	keeper.delivered("last", 1)
 }

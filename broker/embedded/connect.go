@@ -93,7 +93,6 @@ func (c *client) attachment(p *mqtt.Connect) (*attachment, broker.Code) {
 	}
 	c.lasting = o.expiry > 0
 	answer.MaximumPacketSize = uint32(b.options.MaxPacketSize)
-	answer.SharedAvailable = mqtt.Some(false)
 	if b.options.MaxRetainedMessages == 0 {
 		answer.RetainAvailable = mqtt.Some(false)
 	}

@@ -45,6 +45,9 @@
 // it has a delay and the session goes on. When the broker itself shuts down, it publishes
 // no wills.
 //
-// Shared subscriptions, topic aliases and enhanced authentication are not offered, and
-// CONNACK says so.
+// A message for a shared subscription goes to the next member of the group that is
+// connected and has room in its queue; with none, to the queue of the next member. All
+// versions and devices can share, as with Mosquitto.
+//
+// Topic aliases and enhanced authentication are not offered, and CONNACK says so.
 package embedded

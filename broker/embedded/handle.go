@@ -13,7 +13,6 @@ const (
 	codeAuthenticationMethod = broker.Code(mqtt.CodeAuthenticationMethod)
 	codeKeepAliveTimeout     = broker.Code(mqtt.CodeKeepAliveTimeout)
 	codeTopicAlias           = broker.Code(mqtt.CodeTopicAlias)
-	codeSharedNotSupported   = broker.Code(mqtt.CodeSharedNotSupported)
 )
 
 // handle handles one packet of a connected client. A packet that is wrong ends the

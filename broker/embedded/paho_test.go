@@ -68,7 +68,7 @@ func TestPahoClient(t *testing.T) {
 	b := serve(t)
 	ctx := withPatience(t)
 	pub, ack, _ := pahoClient(t, b, &paho.Connect{CleanStart: true})
-	if ack.Properties.AssignedClientID == "" || ack.Properties.SharedSubAvailable {
+	if ack.Properties.AssignedClientID == "" || !ack.Properties.SharedSubAvailable {
 		t.Errorf("CONNACK %+v", ack.Properties)
 	}
 	sub, _, messages := pahoClient(t, b, &paho.Connect{ClientID: "sub", CleanStart: true})

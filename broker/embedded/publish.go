@@ -26,7 +26,7 @@ func (b *Broker) publish(p *publication, r *route) broker.Code {
 		r, _ = b.topics.route(p.Topic)
 	}
 	b.fanOut(p, r)
-	if len(r.targets) == 0 {
+	if r.nobody() {
 		return broker.CodeNoSubscribers
 	}
 	return broker.CodeSuccess
@@ -43,8 +43,27 @@ func (b *Broker) fanOut(p *publication, r *route) {
 		}
 		t.to.offer(p, t)
 	}
+	for i := range r.groups {
+		r.groups[i].share(p)
+	}
 	if n := p.passed; n > 0 {
 		b.stats.sent[0].Add(uint64(n))
+	}
+}
+
+// share hands a message to one of a group: to each in turn, of those who are connected and
+// keep up, else to one who is to get it later.
+func (g *group) share(p *publication) {
+	turn, n := int(g.turn.Add(1)), len(g.members)
+	for i := range n {
+		if t := &g.members[(turn+i)%n]; t.to.offerNow(p, t) {
+			return
+		}
+	}
+	for i := range n {
+		if t := &g.members[(turn+i)%n]; t.to.offer(p, t) {
+			return
+		}
 	}
 }
 

@@ -97,9 +97,6 @@ func (c *client) subscribe(p *mqtt.Subscribe) {
 				retainAsPublished: ask.RetainAsPublished,
 			},
 		}
-		if _, _, shared := mqtt.Shared(ask.Filter); shared && c.version == mqtt.V5 {
-			all[i].code = codeSharedNotSupported
-		}
 	}
 	c.session.subscribe(c, all, func() {
 		answer := mqtt.Suback{PacketID: p.PacketID} // one code for each filter [MQTT-3.8.4-6]

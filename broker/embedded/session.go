@@ -63,11 +63,23 @@ type will struct {
 	due     time.Duration // when it is published, while the client is away
 }
 
-// offer takes a message for the client.
-func (s *session) offer(p *publication, t *target) {
+// offer takes a message for the client. It reports false if the session has ended.
+func (s *session) offer(p *publication, t *target) bool {
 	s.mu.Lock()
+	defer s.mu.Unlock()
 	s.take(p, min(p.QoS, t.qos), p.Retain && t.retainAsPublished, t.rare)
-	s.mu.Unlock()
+	return !s.ended
+}
+
+// offerNow is offer for a client that is there and keeps up; else it reports false.
+func (s *session) offerNow(p *publication, t *target) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.line == nil || !s.hasRoom(&p.message) {
+		return false
+	}
+	s.take(p, min(p.QoS, t.qos), p.Retain && t.retainAsPublished, t.rare)
+	return true
 }
 
 // take hands a message over or queues it. The caller holds s.mu.
@@ -91,15 +103,21 @@ func (s *session) take(p *publication, qos byte, retain bool, r *rare) {
 	}
 }
 
-// full reports, and counts, that there is no room in the queue for a message. The caller
-// holds s.mu.
-func (s *session) full(m *message) bool {
+// hasRoom reports whether there is room in the queue for a message. The caller holds
+// s.mu.
+func (s *session) hasRoom(m *message) bool {
 	o, q := &s.broker.options, &s.queue
 	waiting := q.len() - int(q.sent)
 	if s.line == nil {
 		waiting = max(waiting-int(s.window), 0) // as if they had been in flight
 	}
-	if waiting < o.MaxQueuedMessages && (q.bytes == 0 || q.bytes+m.size() <= o.MaxQueuedBytes) {
+	return waiting < o.MaxQueuedMessages && (q.bytes == 0 || q.bytes+m.size() <= o.MaxQueuedBytes)
+}
+
+// full reports, and counts, that there is no room in the queue for a message. The caller
+// holds s.mu.
+func (s *session) full(m *message) bool {
+	if s.hasRoom(m) {
 		return false
 	}
 	s.broker.stats.drop(queueFull)

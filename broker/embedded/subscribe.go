@@ -63,6 +63,9 @@ func (s *session) add(w *wanted) {
 	if added {
 		s.filters = append(s.filters, w.filter)
 	}
+	if share, _ := splitShare(w.filter); share != "" {
+		return // no retained messages for those who share [MQTT 5, 4.8.2]
+	}
 	if w.handling == mqtt.RetainOnSubscribe || w.handling == mqtt.RetainOnNewSubscribe && added {
 		// After the subscription is made: what is retained from now on is sent anyway.
 		w.retained = b.retained.match(w.filter, b.now())

@@ -1,7 +1,6 @@
 package embedded
 
 import (
-	"slices"
 	"strings"
 	"sync"
 
@@ -26,33 +25,6 @@ type topics struct {
 	round   uint64 // counts matches, see session.round
 }
 
-// route says to whom messages of one topic go. It never changes.
-type route struct {
-	topic   string
-	targets []target // one per session
-	// version of the wildcard filters that the route was made with. A route of an
-	// earlier version is not used any more.
-	version uint64
-}
-
-// target is one receiver of the messages of a topic: all of a session's subscriptions
-// that match it, taken together, since it gets one copy only.
-type target struct {
-	to                *session
-	rare              *rare // nil for almost all
-	qos               byte  // the highest that was granted [MQTT-3.3.4-2]
-	retainAsPublished bool
-}
-
-// rare is what few targets have.
-type rare struct {
-	ids []uint32 // subscription identifiers [MQTT-3.3.4-3]
-	// noLocal says that for the client's own messages own counts instead: the
-	// subscriptions without "no local" [MQTT-3.8.3-3]. Nil: it does not get them.
-	noLocal bool
-	own     *target
-}
-
 // The bounds of the cache.
 const (
 	routesCost  = 16 << 20 // octets, about
@@ -60,8 +32,6 @@ const (
 	targetCost  = 24
 	largestCost = routesCost / 8 // of a route that is remembered
 )
-
-func (r *route) cost() int { return routeCost + len(r.topic) + targetCost*len(r.targets) }
 
 func newTopics(maxLevels int) topics {
 	return topics{maxLevels: maxLevels, exact: make(map[string]*subscribers), routes: make(map[string]*route)}
@@ -157,13 +127,23 @@ func isSys(topic string) bool {
 
 func hasWildcard(filter string) bool { return strings.ContainsAny(filter, "+#") }
 
+// splitShare splits a filter into the share name, empty for none, and the filter proper
+// [MQTT 5, 4.8.2]. As with Mosquitto, versions before MQTT 5 and devices can share, too.
+func splitShare(filter string) (share, proper string) {
+	if name, proper, ok := mqtt.Shared(filter); ok {
+		return name, proper
+	}
+	return "", filter
+}
+
 // subscribe adds a subscription or replaces the one of the same session and filter. It
 // reports whether it is a new one.
 func (t *topics) subscribe(filter string, sub subscription) (added bool) {
+	share, filter := splitShare(filter)
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if hasWildcard(filter) {
-		added = t.root.leaf(filter).set(sub)
+		added = t.root.leaf(filter).group(share).set(sub)
 		t.version++
 	} else {
 		s := t.exact[filter]
@@ -171,7 +151,7 @@ func (t *topics) subscribe(filter string, sub subscription) (added bool) {
 			s = new(subscribers)
 			t.exact[filter] = s
 		}
-		added = s.set(sub)
+		added = s.group(share).set(sub)
 		t.forget(filter)
 	}
 	if added {
@@ -181,15 +161,16 @@ func (t *topics) subscribe(filter string, sub subscription) (added bool) {
 }
 
 func (t *topics) unsubscribe(filter string, to *session) (removed bool) {
+	share, filter := splitShare(filter)
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if hasWildcard(filter) {
-		if removed = t.root.prune(filter, to); removed {
+		if removed = t.root.prune(filter, share, to); removed {
 			t.version++
 		}
 	} else if s := t.exact[filter]; s != nil {
-		removed = s.remove(to)
-		if len(s.list) == 0 {
+		removed = s.leave(share, to)
+		if s.none() {
 			delete(t.exact, filter)
 		}
 		t.forget(filter)
@@ -211,74 +192,4 @@ func (t *topics) stats() (count, sys int) {
 	t.mu.RLock()
 	defer t.mu.RUnlock()
 	return t.count, t.sys
-}
-
-// match makes the route of a topic. The caller holds t.mu for writing.
-func (t *topics) match(topic string) *route {
-	r := &route{topic: topic, version: t.version}
-	t.round++
-	noLocal := false
-	t.each(topic, func(s *subscribers) {
-		r.targets = slices.Grow(r.targets, len(s.list))
-		for i := range s.list {
-			sub := &s.list[i]
-			if sub.to.round != t.round {
-				sub.to.round, sub.to.slot = t.round, len(r.targets)
-				r.targets = append(r.targets, target{to: sub.to})
-			}
-			r.targets[sub.to.slot].add(sub)
-			noLocal = noLocal || sub.noLocal
-		}
-	})
-	if noLocal {
-		t.each(topic, func(s *subscribers) {
-			for i := range s.list {
-				r.targets[s.list[i].to.slot].addOwn(&s.list[i])
-			}
-		})
-	}
-	return r
-}
-
-// each calls f for every filter that stands for a topic.
-func (t *topics) each(topic string, f func(*subscribers)) {
-	if s := t.exact[topic]; s != nil {
-		f(s)
-	}
-	t.root.walk(topic, false, topic[0] == '$', f)
-}
-
-// add takes one more subscription into account.
-func (t *target) add(sub *subscription) {
-	t.qos = max(t.qos, sub.qos)
-	t.retainAsPublished = t.retainAsPublished || sub.retainAsPublished
-	if sub.id == 0 && !sub.noLocal {
-		return
-	}
-	if t.rare == nil {
-		t.rare = new(rare)
-	}
-	if sub.id != 0 {
-		t.rare.ids = append(t.rare.ids, sub.id)
-	}
-	t.rare.noLocal = t.rare.noLocal || sub.noLocal
-}
-
-// addOwn takes a subscription into account for the client's own messages.
-func (t *target) addOwn(sub *subscription) {
-	if sub.noLocal || t.rare == nil || !t.rare.noLocal {
-		return
-	}
-	if t.rare.own == nil {
-		t.rare.own = &target{to: t.to}
-	}
-	t.rare.own.add(sub)
-}
-
-// local is the target for a message that the client has published itself, nil for none.
-func (t *target) local() *target {
-	if t.rare != nil && t.rare.noLocal {
-		return t.rare.own
-	}
-	return t
 }

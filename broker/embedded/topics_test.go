@@ -57,7 +57,7 @@ func wantTargets(all []naive, topic string, own *session) map[*session]string {
 	merged := make(map[*session]*subscription)
 	ids := make(map[*session][]uint32)
 	for _, n := range all {
-		if !matches(n.filter, topic) || n.session == own && n.noLocal {
+		if strings.HasPrefix(n.filter, "$share/") || !matches(n.filter, topic) || n.session == own && n.noLocal {
 			continue
 		}
 		m := merged[n.session]
@@ -77,6 +77,40 @@ func wantTargets(all []naive, topic string, own *session) map[*session]string {
 		want[s] = fmt.Sprint(m.qos, m.retainAsPublished, ids[s])
 	}
 	return want
+}
+
+// wantGroups is, for each shared subscription that matches, who shares it and how.
+func wantGroups(all []naive, topic string) (want []string) {
+	groups := make(map[string][]string)
+	for _, n := range all {
+		parts := strings.SplitN(n.filter, "/", 3)
+		if parts[0] == "$share" && matches(parts[2], topic) {
+			groups[n.filter] = append(groups[n.filter], fmt.Sprint(n.session.id, n.qos, n.retainAsPublished, n.id))
+		}
+	}
+	for _, members := range groups {
+		slices.Sort(members)
+		want = append(want, fmt.Sprint(members))
+	}
+	slices.Sort(want)
+	return want
+}
+
+func gotGroups(r *route) (got []string) {
+	for _, g := range r.groups {
+		var members []string
+		for _, m := range g.members {
+			var id uint32
+			if m.rare != nil && len(m.rare.ids) > 0 {
+				id = m.rare.ids[0]
+			}
+			members = append(members, fmt.Sprint(m.to.id, m.qos, m.retainAsPublished, id))
+		}
+		slices.Sort(members)
+		got = append(got, fmt.Sprint(members))
+	}
+	slices.Sort(got)
+	return got
 }
 
 func gotTargets(t *rapid.T, r *route, own *session) map[*session]string {
@@ -116,6 +150,11 @@ func TestTopicsAgainstNaiveMatcher(t *testing.T) {
 		}
 		// Few filters and topics, so that they meet.
 		filters := rapid.SliceOfN(someFilter, 1, 10).Draw(t, "filters")
+		for _, f := range filters {
+			if f != "" {
+				filters = append(filters, "$share/g/"+f, "$share/h/"+f)
+			}
+		}
 		known := rapid.SliceOfN(someTopic, 1, 5).Draw(t, "topics")
 		session := rapid.SampledFrom(sessions)
 		filter := rapid.SampledFrom(filters)
@@ -162,6 +201,9 @@ func TestTopicsAgainstNaiveMatcher(t *testing.T) {
 				if fmt.Sprint(got) != fmt.Sprint(want) {
 					t.Fatalf("%q: got %v, want %v", topic, got, want)
 				}
+				if got, want := gotGroups(r), wantGroups(all, topic); !slices.Equal(got, want) {
+					t.Fatalf("%q: got groups %v, want %v", topic, got, want)
+				}
 				if count, _ := topics.stats(); count != len(all) {
 					t.Fatalf("%d subscriptions are counted, want %d", count, len(all))
 				}
@@ -171,7 +213,7 @@ func TestTopicsAgainstNaiveMatcher(t *testing.T) {
 			topics.unsubscribe(n.filter, n.session)
 		}
 		if !topics.root.empty() || len(topics.exact) > 0 || topics.count != 0 {
-			t.Fatalf("something is left: %+v", topics.root)
+			t.Fatalf("something is left: %+v", &topics.root)
 		}
 	})
 }

@@ -1,6 +1,9 @@
 package embedded
 
-import "strings"
+import (
+	"strings"
+	"sync/atomic"
+)
 
 // subscription is one client's subscription to one filter.
 type subscription struct {
@@ -15,7 +18,46 @@ type subscription struct {
 type subscribers struct {
 	list  []subscription
 	index map[*session]int // position in list; nil while the list is short
+	// shares are the groups that share a subscription to this filter, by share name;
+	// nil for none. Each message goes to one member of a group only.
+	shares map[string]*subscribers
+	turn   atomic.Uint32 // of a group: whose turn it is
 }
+
+// group is the group of that name, made if need be; the empty name stands for those who
+// do not share.
+func (s *subscribers) group(share string) *subscribers {
+	if share == "" {
+		return s
+	}
+	g := s.shares[share]
+	if g == nil {
+		g = new(subscribers)
+		if s.shares == nil {
+			s.shares = make(map[string]*subscribers, 1)
+		}
+		s.shares[share] = g
+	}
+	return g
+}
+
+// leave removes a subscription, and its group if it was the last one.
+func (s *subscribers) leave(share string, to *session) (removed bool) {
+	if share == "" {
+		return s.remove(to)
+	}
+	g := s.shares[share]
+	if g == nil {
+		return false
+	}
+	removed = g.remove(to)
+	if len(g.list) == 0 {
+		delete(s.shares, share)
+	}
+	return removed
+}
+
+func (s *subscribers) none() bool { return len(s.list) == 0 && len(s.shares) == 0 }
 
 // shortList is how long a list may be to be searched from the start.
 const shortList = 16
@@ -77,7 +119,7 @@ type node struct {
 }
 
 func (n *node) empty() bool {
-	return len(n.list) == 0 && len(n.children) == 0 && n.plus == nil && n.hash == nil
+	return n.none() && len(n.children) == 0 && n.plus == nil && n.hash == nil
 }
 
 // child is the node of the next level, nil if there is none and add is false.
@@ -116,16 +158,16 @@ func (n *node) leaf(filter string) *node {
 }
 
 // prune removes a subscription and the nodes that nobody needs then.
-func (n *node) prune(filter string, to *session) (removed bool) {
+func (n *node) prune(filter, share string, to *session) (removed bool) {
 	level, rest, more := strings.Cut(filter, "/")
 	c := n.child(level, false)
 	if c == nil {
 		return false
 	}
 	if more {
-		removed = c.prune(rest, to)
+		removed = c.prune(rest, share, to)
 	} else {
-		removed = c.remove(to)
+		removed = c.leave(share, to)
 	}
 	if !c.empty() {
 		return removed
