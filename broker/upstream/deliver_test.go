@@ -214,6 +214,20 @@ func TestBrokerThatSendsWithoutEnd(t *testing.T) {
 	d.message("t", "x")
 }
 
+// Messages that the broker drops while the gateway has them must not use up what the
+// gateway may have.
+func TestDroppedMessagesDoNotBlockOthers(t *testing.T) {
+	_, f, d, p := exchange(t, func(o *Options) { o.ReceiveMaximum = 1 }, false)
+	for range 3 {
+		p.deliver(1, "x", 1, false) // without DUP: another message under the same identifier
+		d.message("t", "x")
+		p.close()
+		p = f.welcomed(true)
+	}
+	p.deliver(1, "last", 1, false)
+	d.message("t", "last")
+}
+
 func TestRetainedFlag(t *testing.T) {
 	_, _, d, p := exchange(t, nil, false)
 	p.send(&packets.Publish{Topic: "t", QoS: 1, PacketID: 1, Retain: true, Payload: []byte("x"), Properties: &packets.Properties{}})

@@ -44,9 +44,17 @@ const maxHeld = 4096
 func (d *deliveries) rewind() {
 	d.old = append(d.old, d.open...)
 	d.open = nil
-	if n := len(d.old) - maxHeld; n > 0 {
-		d.old = slices.Delete(d.old, 0, n) // the broker has dropped them, as by expiry
+	for len(d.old) > maxHeld {
+		d.drop(0)
 	}
+}
+
+// drop forgets the i-th of old: the broker has dropped it, as by expiry.
+func (d *deliveries) drop(i int) {
+	if e := d.old[i]; e.taken && !e.acked {
+		d.unanswered--
+	}
+	d.old = slices.Delete(d.old, i, i+1)
 }
 
 // part makes ready for the next Connect of the gateway: what it has not acknowledged
@@ -78,9 +86,9 @@ func (d *deliveries) arrive(id uint16, qos byte, dup bool) (token broker.Token, 
 		d.unreleased = slices.Delete(d.unreleased, i, i+1) // as below
 	}
 	if i := slices.IndexFunc(d.old, same); i >= 0 {
-		e := d.old[i]
-		d.old = slices.Delete(d.old, i, i+1)
 		if dup {
+			e := d.old[i]
+			d.old = slices.Delete(d.old, i, i+1)
 			anew := e.anew && !e.acked
 			e.anew = false
 			d.open = append(d.open, e)
@@ -88,6 +96,7 @@ func (d *deliveries) arrive(id uint16, qos byte, dup bool) (token broker.Token, 
 		}
 		// Without DUP it is another message [MQTT-3.3.1-2]: the broker has dropped the one
 		// that had the identifier, as Mosquitto does with what has expired meanwhile.
+		d.drop(i)
 	}
 	d.token++
 	d.open = append(d.open, delivery{token: d.token, id: id, qos: qos})
