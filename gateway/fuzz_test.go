@@ -1,7 +1,6 @@
 package gateway
 
 import (
-	"io"
 	"log/slog"
 	"testing"
 
@@ -86,7 +85,7 @@ func FuzzIntake(f *testing.F) {
 		o.Shards, o.MaxClients = 2, 3
 		b := memory.New()
 		links := []transports.Link{&fakeLink{room: 1 << 30}, &fakeLink{room: 2}}
-		g, err := New(o, links, b, slog.New(slog.NewTextHandler(io.Discard, nil)))
+		g, err := New(o, links, b, slog.New(slog.DiscardHandler))
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -2,7 +2,6 @@ package gateway
 
 import (
 	"fmt"
-	"io"
 	"log/slog"
 	"math/rand/v2"
 	"sync"
@@ -54,7 +53,7 @@ func TestHammer(t *testing.T) {
 	o := DefaultOptions()
 	o.Shards, o.MaxClients = 3, 8
 	b := memory.New()
-	g, err := New(o, []transports.Link{&sink{}, &sink{}}, b, slog.New(slog.NewTextHandler(io.Discard, nil)))
+	g, err := New(o, []transports.Link{&sink{}, &sink{}}, b, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}

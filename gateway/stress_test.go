@@ -3,7 +3,6 @@ package gateway
 import (
 	"context"
 	"fmt"
-	"io"
 	"log/slog"
 	"math/rand/v2"
 	"strconv"
@@ -246,7 +245,7 @@ func stress(t *testing.T, seed uint64, b broker.Broker, meddle func(r *rand.Rand
 	o := DefaultOptions()
 	o.Shards = 4
 	o.Session.TRetry = time.Second
-	g, err := New(o, links, b, slog.New(slog.NewTextHandler(io.Discard, nil)))
+	g, err := New(o, links, b, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -297,7 +296,7 @@ func TestStressWithTheEmbeddedBroker(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		o := embedded.DefaultOptions()
 		o.Listeners = nil
-		b, err := embedded.New(o, slog.New(slog.NewTextHandler(io.Discard, nil)))
+		b, err := embedded.New(o, slog.New(slog.DiscardHandler))
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -4,7 +4,7 @@ import (
 	"bytes"
 	"testing"
 
-	"github.com/eclipse/paho.golang/packets" //nolint:depguard // as a judge of our packets
+	"github.com/eclipse/paho.golang/packets"
 )
 
 // TestPaho has another implementation of MQTT 5 read what we write, and reads back what

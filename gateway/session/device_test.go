@@ -23,7 +23,6 @@ type device struct {
 	tries  int
 	serial int // counts tasks, for timers
 	msgID  uint16
-	sleep  uint16
 
 	topics map[uint16]string
 	got    map[string]int
