@@ -120,12 +120,21 @@ func (p *peer) connack(code byte, present bool, props *packets.Properties) {
 	p.send(&packets.Connack{ReasonCode: code, SessionPresent: present, Properties: props})
 }
 
+// read reads a packet. packets does not know the short form of DISCONNECT.
+func (p *peer) read() (*packets.ControlPacket, error) {
+	if b, err := p.r.Peek(2); err == nil && b[0] == 0xE0 && b[1] == 0 {
+		_, _ = p.r.Discard(2)
+		return packets.NewControlPacket(packets.DISCONNECT), nil
+	}
+	return packets.ReadPacket(p.r)
+}
+
 // want reads the next packet, which has to be of this kind; PINGREQs are answered.
 func (p *peer) want(kind byte) packets.Packet {
 	p.t.Helper()
 	for {
 		_ = p.conn.SetReadDeadline(time.Now().Add(patience))
-		got, err := packets.ReadPacket(p.r)
+		got, err := p.read()
 		if err != nil {
 			p.t.Fatalf("want packet %d, got %v", kind, err)
 		}
@@ -194,7 +203,7 @@ func (p *peer) disconnect(code byte) {
 func (p *peer) wantEnd() {
 	p.t.Helper()
 	_ = p.conn.SetReadDeadline(time.Now().Add(patience))
-	if got, err := packets.ReadPacket(p.r); err != io.EOF {
+	if got, err := p.read(); err != io.EOF {
 		p.t.Fatalf("want the end of the connection, got %v %v", got, err)
 	}
 }
