@@ -45,15 +45,23 @@ type client struct {
 	packets uint64    // not counted yet
 }
 
+// maxConnect is the largest CONNECT in octets: nobody who has not been let in makes us
+// hold more.
+const maxConnect = 128 << 10
+
+// maxBatch is after how many packets the others get their turn, however much has come.
+const maxBatch = 64
+
 // errSilent is what reading fails with when the client has been silent for too long.
 var errSilent = errors.New("embedded: nothing came from the client in time")
 
 // run serves the connection until it has ended.
 func (c *client) run() {
 	b := c.broker
-	c.reader = mqtt.NewReader(c, b.options.MaxPacketSize)
+	c.reader = mqtt.NewReader(c, min(b.options.MaxPacketSize, maxConnect))
 	c.expectBy(time.Now().Add(b.options.ConnectTimeout))
 	if c.connect() {
+		c.reader.Max = b.options.MaxPacketSize
 		c.converse()
 	}
 	if c.session != nil {
@@ -82,7 +90,7 @@ func (c *client) converse() {
 		}
 		c.packets++
 		c.handle(h, body)
-		if !c.reader.Buffered() {
+		if !c.reader.Buffered() || c.packets >= maxBatch {
 			c.endBatch()
 		}
 	}

@@ -101,6 +101,9 @@ func (c *client) attachment(p *mqtt.Connect) (*attachment, broker.Code) {
 	if !p.HasWill {
 		return o, broker.CodeSuccess
 	}
+	if p.Will.Retain && b.options.MaxRetainedMessages == 0 {
+		return nil, codeRetainNotSupported // [MQTT-3.2.2-13]
+	}
 	o.will = newWill(&p.Will)
 	return o, b.topics.mayPublish(o.will.message.Topic)
 }

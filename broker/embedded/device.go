@@ -179,6 +179,7 @@ func (d *device) send(m *delivery, _ bool) reason {
 
 // end says that the connection is over: line.
 func (d *device) end(code broker.Code) {
-	d.leave()
+	// In this order: once Do says ErrClosed, no event follows.
 	d.broker.tell(d.to, broker.Event{Kind: broker.Closed, Code: code})
+	d.leave()
 }

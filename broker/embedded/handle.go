@@ -13,6 +13,7 @@ const (
 	codeAuthenticationMethod = broker.Code(mqtt.CodeAuthenticationMethod)
 	codeKeepAliveTimeout     = broker.Code(mqtt.CodeKeepAliveTimeout)
 	codeTopicAlias           = broker.Code(mqtt.CodeTopicAlias)
+	codeRetainNotSupported   = broker.Code(mqtt.CodeRetainNotSupported)
 )
 
 // handle handles one packet of a connected client. A packet that is wrong ends the
@@ -198,8 +199,8 @@ func (c *client) sendPubrel(id uint16, code mqtt.Code) {
 	}
 }
 
-// disconnect handles DISCONNECT: the client has left, and its will is forgotten unless it
-// wants it published [MQTT-3.14.4-3].
+// disconnect handles DISCONNECT: the client has left, and its will is forgotten if it
+// says that all is well, and only then [MQTT-3.14.4-3].
 func (c *client) disconnect(p *mqtt.Disconnect) {
 	if e := p.Properties.SessionExpiry; e.Set {
 		if e.Value > 0 && !c.lasting {
@@ -213,7 +214,7 @@ func (c *client) disconnect(p *mqtt.Disconnect) {
 		}
 		s.mu.Unlock()
 	}
-	c.left = p.Code != mqtt.CodeDisconnectWithWill
+	c.left = p.Code == mqtt.CodeSuccess
 	c.gone = true
 	c.over.Store(true)
 }

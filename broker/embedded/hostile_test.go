@@ -398,3 +398,26 @@ func TestServeTwoListeners(t *testing.T) {
 		t.Errorf("Close after Serve: %v", err)
 	}
 }
+
+// Who has not been let in makes the broker hold no more than a CONNECT needs.
+func TestLargeFirstPacket(t *testing.T) {
+	b := serve(t)
+	p := dial(t, b, mqtt.V311)
+	head := []byte{0x10, 0xFF, 0xFF, 0x3F} // 1 MiB less one octet, within max_packet_size
+	if _, err := p.conn.Write(head); err != nil {
+		t.Fatal(err)
+	}
+	p.closed()
+}
+
+func TestRetainedWillWithoutRetainedMessages(t *testing.T) {
+	b := serve(t, func(o *Options) { o.MaxRetainedMessages = 0 })
+	p := dial(t, b, mqtt.V5)
+	c := &mqtt.Connect{Version: mqtt.V5, ClientID: []byte("c"), CleanStart: true, HasWill: true}
+	c.Will.Topic, c.Will.Retain = []byte("w"), true
+	p.send(c)
+	if ack := expect[*mqtt.Connack](p); ack.Code != mqtt.CodeRetainNotSupported { // [MQTT-3.2.2-13]
+		t.Fatalf("CONNACK %v", ack.Code)
+	}
+	p.closed()
+}

@@ -256,9 +256,14 @@ func TestWillDelay(t *testing.T) {
 		p.untilClosed()
 		time.Sleep(time.Hour)
 		watcher.quiet()
-		q.send(&mqtt.Disconnect{Code: mqtt.CodeDisconnectWithWill}) // [MQTT-3.1.2-10]
+		for _, code := range []mqtt.Code{mqtt.CodeDisconnectWithWill, mqtt.CodeUnspecified, mqtt.CodeQuota} { // [MQTT-3.14.4-3]
+			q.send(&mqtt.Disconnect{Code: code})
+			q.closed()
+			came(10 * time.Second)
+			q = piped(t, b, mqtt.V5, "d", will(10, 60))
+		}
+		q.send(&mqtt.Disconnect{})
 		q.closed()
-		came(10 * time.Second)
 		p = piped(t, b, mqtt.V5, "d", will(0, 60))
 		p.send(&mqtt.Disconnect{})
 		p.closed()
