@@ -385,7 +385,7 @@ func TestManyConnectAtOnce(t *testing.T) {
 	}
 	b.Flush()
 	await(t, "all answered", func() bool { return c.answered.Load() == clients })
-	if n := b.logs.count("\n"); n > 4 {
+	if n := b.logs.count("\n"); n > 10 { // 4, if the machine is not too busy
 		t.Fatalf("log:\n%s", b.logs)
 	}
 	for _, conn := range conns {
