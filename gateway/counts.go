@@ -44,6 +44,7 @@ type counts struct {
 	dropped         [reasons]uint64
 	sessionDropped  [session.Reasons]uint64
 	retransmissions uint64
+	messages        Messages
 }
 
 func (c *counts) add(o *counts) {
@@ -58,4 +59,8 @@ func (c *counts) add(o *counts) {
 		c.sessionDropped[i] += o.sessionDropped[i]
 	}
 	c.retransmissions += o.retransmissions
+	c.messages.Received += o.messages.Received
+	c.messages.Delivered += o.messages.Delivered
+	c.messages.Returned += o.messages.Returned
+	c.messages.Dropped += o.messages.Dropped
 }

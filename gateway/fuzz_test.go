@@ -47,6 +47,10 @@ func (g *Gateway) check(t testing.TB) {
 			t.Fatal("a route leads astray")
 		}
 	}
+	st := g.Stats()
+	if m := st.Messages; m.Received != m.Delivered+m.Returned+m.Dropped+uint64(st.QueuedMessages) {
+		t.Errorf("the broker's messages do not add up: %+v, %d queued", m, st.QueuedMessages)
+	}
 }
 
 // FuzzIntake feeds a gateway with whatever datagrams, from a few peers on two links, and

@@ -82,10 +82,16 @@ func (s *shard) drain(now time.Time) {
 		for i := range events {
 			ev := &events[i]
 			c := ev.client
-			if c.gone || ev.epoch != c.epoch.Load() {
-				if ev.Kind == broker.Delivered && ev.QoS == 0 { // the broker keeps all others
+			void := c.gone || ev.epoch != c.epoch.Load()
+			if ev.Kind == broker.Delivered {
+				s.counts.messages.Received++
+				if void && ev.QoS > 0 {
+					s.counts.messages.Returned++
+				} else if void {
 					s.counts.sessionDropped[session.Disconnection]++
 				}
+			}
+			if void {
 				continue
 			}
 			switch ev.Kind {
@@ -289,6 +295,8 @@ func (s *shard) apply(now time.Time, c *client) {
 		s.send(c, packet)
 	}
 	s.counts.retransmissions += uint64(fx.Retransmissions)
+	s.counts.messages.Delivered += uint64(fx.Delivered)
+	s.counts.messages.Returned += uint64(fx.Returned)
 	for why, n := range fx.Drops {
 		s.counts.sessionDropped[why] += uint64(n)
 	}
@@ -329,6 +337,8 @@ func (s *shard) takeLeave() {
 // forget ends the shell's record of a client whose session is over.
 func (s *shard) forget(c *client) {
 	c.gone = true
+	rest, _ := c.session.Queued()
+	s.counts.messages.Returned += uint64(rest)
 	s.deadlines.remove(c)
 	s.gateway.routes.unbind(c)
 	delete(s.clients, c.session.ID())

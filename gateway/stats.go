@@ -16,6 +16,8 @@ type Stats struct {
 	Received, Sent map[string]uint64
 	// Dropped counts what was received or queued and went no further, by reason.
 	Dropped map[string]uint64
+	// Messages counts what became of the messages of the broker.
+	Messages Messages
 	// Retransmissions counts packets sent again for want of an answer.
 	Retransmissions uint64
 	// Sessions counts sessions by state, in the specification's names.
@@ -27,6 +29,21 @@ type Stats struct {
 	// SocketDrops counts datagrams that the platform lost before a link could read
 	// them, by link, for the links that know.
 	SocketDrops map[string]uint64
+}
+
+// Messages counts what became of the messages that the broker had for clients. Together
+// with those that are queued it adds up, always:
+//
+//	Received = Delivered + Returned + Dropped + Stats.QueuedMessages
+type Messages struct {
+	Received uint64
+	// Delivered messages were acknowledged by the client, or sent to it with QoS 0.
+	Delivered uint64
+	// Returned messages have QoS 1 or 2 and are the broker's alone again, because the
+	// client left before it took them.
+	Returned uint64
+	// Dropped messages are among those that Stats.Dropped has by reason.
+	Dropped uint64
 }
 
 // Stats takes a snapshot. It visits every session: once every few seconds is fine.
@@ -83,10 +100,13 @@ func (c *counts) fill(st *Stats) {
 	for i, n := range c.dropped {
 		st.Dropped[reasonNames[i]] += n
 	}
+	st.Retransmissions, st.Messages = c.retransmissions, c.messages
 	for i, n := range c.sessionDropped {
 		st.Dropped[session.Reason(i).String()] += n
+		if session.Reason(i).OfMessage() {
+			st.Messages.Dropped += n
+		}
 	}
-	st.Retransmissions = c.retransmissions
 }
 
 // Alive reports whether every shard can be entered before ctx is done; if not, the error

@@ -49,7 +49,7 @@ func TestMetricConventions(t *testing.T) {
 			t.Errorf("%s: %s", p.Metric, p.Text)
 		}
 	}
-	labels := []string{"direction", "type", "reason", "state", "link", "version", "revision", "goversion"}
+	labels := []string{"direction", "type", "fate", "reason", "state", "link", "version", "revision", "goversion"}
 	ours := 0
 	for _, f := range families {
 		if !strings.HasPrefix(f.GetName(), "mqttsn_gateway_") {
@@ -78,6 +78,7 @@ func TestMetricsPage(t *testing.T) {
 		Received:        map[string]uint64{"CONNECT": 3},
 		Sent:            map[string]uint64{"CONNACK": 2},
 		Dropped:         map[string]uint64{"malformed": 4},
+		Messages:        gateway.Messages{Received: 12, Delivered: 13, Returned: 14, Dropped: 15},
 		Retransmissions: 5,
 		Sessions:        map[string]int{"asleep": 6},
 		QueuedMessages:  7,
@@ -97,6 +98,10 @@ func TestMetricsPage(t *testing.T) {
 		`mqttsn_gateway_packets_total{direction="received",type="CONNECT"} 3`,
 		`mqttsn_gateway_packets_total{direction="sent",type="CONNACK"} 2`,
 		`mqttsn_gateway_drops_total{reason="malformed"} 4`,
+		`mqttsn_gateway_messages_total{fate="received"} 12`,
+		`mqttsn_gateway_messages_total{fate="delivered"} 13`,
+		`mqttsn_gateway_messages_total{fate="returned"} 14`,
+		`mqttsn_gateway_messages_total{fate="dropped"} 15`,
 		`mqttsn_gateway_retransmissions_total 5`,
 		`mqttsn_gateway_sessions{state="asleep"} 6`,
 		`mqttsn_gateway_queue_messages 7`,

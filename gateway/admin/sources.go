@@ -10,6 +10,7 @@ func gatewaySource(g Gateway) Source {
 	const (
 		packets         = "mqttsn_gateway_packets_total"
 		drops           = "mqttsn_gateway_drops_total"
+		messages        = "mqttsn_gateway_messages_total"
 		retransmissions = "mqttsn_gateway_retransmissions_total"
 		sessions        = "mqttsn_gateway_sessions"
 		queueMessages   = "mqttsn_gateway_queue_messages"
@@ -22,6 +23,7 @@ func gatewaySource(g Gateway) Source {
 		Families: []Family{
 			{packets, "MQTT-SN packets received from clients and sent to them, by message type.", Counter, []string{"direction", "type"}},
 			{drops, "Packets and messages that went no further, by reason.", Counter, []string{"reason"}},
+			{messages, "Messages of the broker for clients: received = delivered + returned (the broker's again) + dropped + mqttsn_gateway_queue_messages.", Counter, []string{"fate"}},
 			{retransmissions, "Packets sent again to clients because no answer came in time.", Counter, nil},
 			{sessions, "Sessions by state of the client.", Gauge, []string{"state"}},
 			{queueMessages, "Messages that wait in the gateway for clients.", Gauge, nil},
@@ -46,6 +48,12 @@ func gatewaySource(g Gateway) Source {
 			}
 			for link, n := range st.SocketDrops {
 				emit(socketDrops, float64(n), link)
+			}
+			for fate, n := range map[string]uint64{
+				"received": st.Messages.Received, "delivered": st.Messages.Delivered,
+				"returned": st.Messages.Returned, "dropped": st.Messages.Dropped,
+			} {
+				emit(messages, float64(n), fate)
 			}
 			emit(retransmissions, float64(st.Retransmissions))
 			emit(queueMessages, float64(st.QueuedMessages))

@@ -217,8 +217,14 @@ func (s *Session) packetDisconnected(t instant, p mqttsn.Packet, fx *Effects) {
 // Broker takes what the broker has told.
 func (s *Session) Broker(now time.Time, ev broker.Event, fx *Effects) {
 	t := s.clock(now)
-	if s.link == linkClosed {
-		return // what an ended connection still had to say
+	if s.link == linkClosed { // what an ended connection still had to say
+		switch {
+		case ev.Kind == broker.Delivered && ev.QoS == 0:
+			fx.drop(Disconnection)
+		case ev.Kind == broker.Delivered:
+			fx.Returned++ // the broker keeps it
+		}
+		return
 	}
 	switch ev.Kind {
 	case broker.Answered:
