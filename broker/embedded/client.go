@@ -217,7 +217,7 @@ type clients struct {
 func (b *Broker) serve(conn net.Conn) {
 	c := &client{broker: b, conn: conn}
 	c.out.client = c
-	c.out.raw = newRawWriter(conn)
+	c.out.direct = mqtt.NewWriter(conn)
 	c.decoder.From = mqtt.FromClient
 	l := &b.clients
 	l.mu.Lock()

@@ -1,9 +1,7 @@
 package embedded
 
 import (
-	"net"
 	"sync"
-	"syscall"
 	"time"
 
 	"mqttsn-gateway/broker"
@@ -16,7 +14,7 @@ import (
 // that reads has no such goroutine, and no buffer while nothing is on its way.
 type output struct {
 	client *client
-	raw    *rawWriter
+	direct *mqtt.Writer // writes without waiting
 
 	mu      sync.Mutex
 	pending *buffer // added, and not being written; nil for none
@@ -133,7 +131,7 @@ func (o *output) flush() {
 	}
 	o.busy = true
 	for buf := o.next(); buf != nil; buf = o.next() {
-		n, err := o.raw.try(buf.b)
+		n, err := o.direct.TryWrite(buf.b)
 		if err != nil {
 			o.fail()
 			return
@@ -235,42 +233,4 @@ func (o *output) congested(limit int) <-chan struct{} {
 		return nil
 	}
 	return o.drained
-}
-
-// rawWriter writes to a connection without waiting.
-type rawWriter struct {
-	conn    syscall.RawConn // nil: it cannot
-	attempt func(fd uintptr) bool
-	b       []byte
-	n       int
-	err     error
-}
-
-func newRawWriter(conn net.Conn) *rawWriter {
-	w := new(rawWriter)
-	if c, ok := conn.(syscall.Conn); ok && writesNow {
-		if raw, err := c.SyscallConn(); err == nil {
-			w.conn = raw
-		}
-	}
-	w.attempt = w.write
-	return w
-}
-
-// try writes what the system takes now, which may be nothing.
-func (w *rawWriter) try(b []byte) (n int, err error) {
-	if w.conn == nil {
-		return 0, nil
-	}
-	w.b, w.n, w.err = b, 0, nil
-	if err = w.conn.Write(w.attempt); err == nil {
-		err = w.err
-	}
-	w.b = nil
-	return w.n, err
-}
-
-func (w *rawWriter) write(fd uintptr) bool {
-	w.n, w.err = writeNow(fd, w.b)
-	return true
 }

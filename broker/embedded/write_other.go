@@ -1,8 +1,0 @@
-//go:build !unix
-
-package embedded
-
-// writesNow says that the platform can write to a socket without waiting.
-const writesNow = false
-
-func writeNow(uintptr, []byte) (int, error) { return 0, nil }
