@@ -22,7 +22,9 @@
 // No goroutine belongs to a shard. Whoever brings work (a link's reader, a broker
 // goroutine, a timer) takes the shard's lock, runs the work to completion and leaves.
 // Nothing is handed from goroutine to goroutine per message, and nothing that runs
-// inside a shard may block: Link.Send and broker.Conn.Do say ErrBusy instead.
+// inside a shard may block: Link.Send and broker.Conn.Do say ErrBusy instead. What others
+// have left in an inbox is worked off within bounds (inboxBatch, settleRounds); the rest
+// is for the shards' timers, so that no link's reader works for others for ever.
 //
 // Locks are taken in this order: shard, broker's own, inbox. A shard is never entered
 // from inside another: inboxes are drained with TryLock, and a holder looks at its inbox
