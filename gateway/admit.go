@@ -99,7 +99,7 @@ func (s *shard) move(in *intake, c *client, a arrival) {
 
 // house makes the sender of a datagram the place of c.
 func (s *shard) house(in *intake, c *client, a arrival) {
-	c.session.SetMTU(s.gateway.links[in.link].MTU())
+	c.session.SetPath(session.Path{MTU: s.gateway.links[in.link].MTU()})
 	s.gateway.routes.bind(c, transports.Peer{Link: in.link, Addr: a.Addr}, a.Local)
 	in.arrived = append(in.arrived, a.Addr)
 }

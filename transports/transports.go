@@ -43,6 +43,12 @@ type Datagram struct {
 	Local Addr
 	// Data is valid only during the call that carries it.
 	Data []byte
+	// Multicast says that a received datagram was sent to a group or to everybody on the
+	// medium, not to this gateway alone. Send does not look at it.
+	Multicast bool
+	// Signal is the strength at which a radio received the datagram, in dBm; 0 where the
+	// link does not learn it. Send does not look at it.
+	Signal int8
 }
 
 // Link is one medium.
@@ -67,6 +73,31 @@ type Link interface {
 
 	// Close releases the medium. Serve returns, Send fails.
 	Close() error
+}
+
+// Broadcaster is implemented by links that can reach everybody on their medium at once, as
+// ADVERTISE and GWINFO are to [SN-6.1].
+type Broadcaster interface {
+	// Broadcast sends data to all who are at most radius hops away; radius 0 means as
+	// far as the link is configured to. near is the Local of a received datagram that
+	// this answers, so that only those it may have come from are reached; the zero Addr
+	// reaches all. It never blocks, and may be called from any goroutine. It returns
+	// nil when there is nobody to reach, such as on a UDP link without groups.
+	Broadcast(near Addr, radius uint8, data []byte) error
+}
+
+// Identifier is implemented by links on which peers prove who they are.
+type Identifier interface {
+	// Identity is the name that the peer at addr has proven, such as its PSK identity;
+	// "" if it has proven none, or there is no such peer any more.
+	Identity(addr Addr) string
+}
+
+// Paced is implemented by links so slow that a burst to one peer does not fit: radios and
+// serial lines.
+type Paced interface {
+	// Rate is how many octets per second the link carries in each direction; above 0.
+	Rate() int
 }
 
 // DropCounter is implemented by links that learn from the platform how many

@@ -37,7 +37,7 @@
 //     by their peer. What comes from peers that no session stands for, QoS -1 among it,
 //     is the caller's own business.
 //  2. Step it. Call [Session.Packet], [Session.Broker] or [Session.Expire], one at a time,
-//     with a time that never runs backwards. Call [Session.Moved] and [Session.SetMTU]
+//     with a time that never runs backwards. Call [Session.Moved] and [Session.SetPath]
 //     before the first packet from another peer.
 //  3. Do the [Effects], before the next step of any session that uses the same one: first
 //     the requests in order, whose payloads alias the packet; then the packets in order.

@@ -32,7 +32,7 @@ var rewrite = flag.Bool("rewrite", false, "write what happened into the scenario
 //	broker closed       the connection has ended; code=
 //	run                 time passes, Expire is called whenever the deadline has come
 //	queued, deadline    print Queued, Deadline
-//	mtu N               SetMTU
+//	mtu N               SetPath with that MTU
 //
 // Before the first of them: "option key=value", "predefined ID topic client", "manual" (else
 // the broker grants every request at once).
@@ -206,7 +206,7 @@ func (sc *scenario) step(who string, what []string) error {
 		if _, err := fmt.Sscan(w.text(), &n); err != nil {
 			return err
 		}
-		sc.session().SetMTU(n)
+		sc.session().SetPath(Path{MTU: n})
 		return nil
 	default:
 		return fmt.Errorf("%s: not understood", who)

@@ -97,13 +97,23 @@ func (s *Session) Queued() (messages, bytes int) {
 	return messages, bytes
 }
 
-// SetMTU tells how many octets a packet to the client may have; 0 stands for what the
-// protocol can express. What does not fit is not delivered [SN-6.10].
-func (s *Session) SetMTU(octets int) {
-	if octets <= 0 || octets > mqttsn.MaxPacket {
-		octets = mqttsn.MaxPacket
+// Path is what a session has to know of the way to its client.
+type Path struct {
+	// MTU is how many octets a packet to the client may have; 0 stands for what the
+	// protocol can express. What does not fit is not delivered [SN-6.10].
+	MTU int
+	// Rate is how many octets per second the way carries, if it is a radio or a serial
+	// line: packets are then paced, and T_retry follows the round trips. 0 for all
+	// others.
+	Rate int
+}
+
+// SetPath tells the way to the client, at first and whenever it has moved.
+func (s *Session) SetPath(p Path) {
+	if p.MTU <= 0 || p.MTU > mqttsn.MaxPacket {
+		p.MTU = mqttsn.MaxPacket
 	}
-	s.mtu = int32(octets)
+	s.mtu = int32(p.MTU)
 }
 
 // Moved tells that the next packet comes from another peer than the last.

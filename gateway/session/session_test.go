@@ -266,12 +266,12 @@ func TestEffectsReset(t *testing.T) {
 	}
 }
 
-// SetMTU takes what a link may say.
-func TestSetMTU(t *testing.T) {
+// SetPath takes what a link may say.
+func TestSetPath(t *testing.T) {
 	s := New("a", new(Options), 0)
 	for in, want := range map[int]int32{0: 65535, -1: 65535, 60: 60, 1 << 20: 65535} {
-		if s.SetMTU(in); s.mtu != want {
-			t.Errorf("SetMTU(%d) means %d, want %d", in, s.mtu, want)
+		if s.SetPath(Path{MTU: in}); s.mtu != want {
+			t.Errorf("an MTU of %d means %d, want %d", in, s.mtu, want)
 		}
 	}
 }

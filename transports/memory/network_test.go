@@ -314,7 +314,7 @@ func TestStrictness(t *testing.T) {
 		}
 		synctest.Wait()
 		if len(kept) != 1 || string(kept[0].Data) != "\xdb\xdb\xdb\xdb" {
-			t.Errorf("Data that was kept survived: %q", kept)
+			t.Errorf("Data that was kept survived: %v", kept)
 		}
 		to := c.Addr()
 		sent, err := l.Send([]transports.Datagram{
