@@ -1,6 +1,7 @@
 package transports
 
 import (
+	"bytes"
 	"encoding/binary"
 	"encoding/hex"
 	"net/netip"
@@ -53,6 +54,77 @@ func NumberAddr(n uint64) Addr {
 	a[0] = kindNumber
 	binary.BigEndian.PutUint64(a[1:9], n)
 	return a
+}
+
+// AppendOctets appends the address in as few octets as tell it from every other one, for
+// others to keep who do not share this process: [AddrFromOctets] makes it again of them.
+// Their number tells the kind:
+//
+//	 6  an IPv4 address and a port
+//	18  an IPv6 address and a port
+//	22  an IPv6 address, a port and the zone index
+//	 2  a 16-bit radio address
+//	 8  a 64-bit radio address
+//	 1  a number up to 255
+//	10  other radio addresses and numbers: the first octets of the Addr itself
+//
+// Ports, indexes and numbers have their highest octet first. The zero Addr has no octets.
+func (a Addr) AppendOctets(b []byte) []byte {
+	switch a[0] {
+	case kindNone:
+		return b
+	case kindIP:
+		ap, zone, _ := a.AddrPort()
+		switch {
+		case zone != 0:
+			return append(b, a[1:23]...)
+		case ap.Addr().Is4():
+			return append(b, a[13:19]...)
+		default:
+			return append(b, a[1:19]...)
+		}
+	case kindNode:
+		if id := a.Node(); len(id) == 2 || len(id) == 8 {
+			return append(b, id...)
+		}
+	case kindNumber:
+		if n := a.Number(); n <= 0xFF {
+			return append(b, byte(n))
+		}
+	}
+	return append(b, a[:otherOctets]...)
+}
+
+// otherOctets is how much of an Addr a radio address or a number fills.
+const otherOctets = 10
+
+// AddrFromOctets is the address of which AppendOctets makes these octets; ok is false if
+// there is none.
+func AddrFromOctets(octets []byte) (a Addr, ok bool) {
+	switch len(octets) {
+	case 1:
+		a = NumberAddr(uint64(octets[0]))
+	case 2, 8:
+		a = NodeAddr(octets)
+	case 6:
+		ap := netip.AddrPortFrom(netip.AddrFrom4([4]byte(octets)), binary.BigEndian.Uint16(octets[4:]))
+		a = IPAddr(ap, 0)
+	case 18, 22:
+		a[0] = kindIP
+		copy(a[1:], octets)
+	case otherOctets:
+		copy(a[:], octets)
+		if a != NumberAddr(a.Number()) && (a[1] > 8 || a != NodeAddr(a.Node())) {
+			return Addr{}, false
+		}
+	default:
+		return Addr{}, false
+	}
+	var again [22]byte
+	if !bytes.Equal(a.AppendOctets(again[:0]), octets) {
+		return Addr{}, false // a longer form than the address needs: another peer in disguise
+	}
+	return a, true
 }
 
 // IsZero reports whether a is no address.
