@@ -10,9 +10,18 @@ import (
 
 // This file finds the client that a packet is from, and makes or moves it.
 
+// sender is the client of a packet that does not name it: the one at its peer, or that
+// with the identity that the peer has proven.
+func (s *shard) sender(in *intake, a *arrival) *client {
+	if c := s.resident(a); c != nil {
+		return c
+	}
+	return s.recognized(in, a)
+}
+
 // resident is the client that lives where a datagram came from, nil if it has moved or
 // its session is not alive.
-func (s *shard) resident(a arrival) *client {
+func (s *shard) resident(a *arrival) *client {
 	if a.place == nil || a.place.stale.Load() || !alive(a.place.client) {
 		return nil
 	}
@@ -25,11 +34,21 @@ func alive(c *client) bool {
 	return !c.gone && st != session.Disconnected && st != session.Lost
 }
 
+// recognized is the client whose ClientID is the identity that a peer has proven: it is
+// at a new address, or has made a new secure connection, and may go on.
+func (s *shard) recognized(in *intake, a *arrival) *client {
+	c := s.clients[a.identity]
+	if a.identity == "" || c == nil || c.identity != a.identity || !alive(c) {
+		return nil
+	}
+	s.move(in, c, a, in.peer(a))
+	return c
+}
+
 // connect finds or makes the client of a CONNECT, at the peer that it came from, or
 // refuses it and returns nil. The session itself answers all else.
-func (s *shard) connect(in *intake, a arrival, p *mqttsn.Connect) *client {
+func (s *shard) connect(in *intake, a *arrival, p *mqttsn.Connect) *client {
 	g := s.gateway
-	peer := transports.Peer{Link: in.link, Addr: a.Addr}
 	if p.ProtocolID != mqttsn.ProtocolID || !g.options.Session.AcceptsClientID(p.ClientID) {
 		// The session would say so too, but only once somebody has moved for it.
 		s.refuse(in, a, &s.counts.sessionDropped[session.Unexpected], mqttsn.NotSupported)
@@ -39,16 +58,30 @@ func (s *shard) connect(in *intake, a arrival, p *mqttsn.Connect) *client {
 		s.refuse(in, a, &s.counts.dropped[shuttingDown], mqttsn.Congestion)
 		return nil
 	}
-	c := s.clients[string(p.ClientID)]
-	if c != nil {
-		if c.livesAt(peer) {
-			return c
+	c, peer, identity := s.clients[string(p.ClientID)], in.peer(a), in.identity(a)
+	if identity != "" && !g.options.mayUse(identity, string(p.ClientID)) || !s.admits(c, identity) {
+		if s.complaints.take(g.now()) {
+			g.log.Warn("CONNECT refused: the ClientID is another's", "link", in.link.Name(), "peer", a.Addr.String(),
+				"client", string(p.ClientID), "identity", identity)
 		}
-		if g.options.Roaming == RoamNever && alive(c) && c.place.peer != peer {
+		s.refuse(in, a, &s.counts.dropped[identityRefused], mqttsn.NotSupported)
+		return nil
+	}
+	if c != nil && c.livesAt(peer) {
+		c.identity = identity
+		return c
+	}
+	if g.routes.crowded(&peer, g.options.ForwarderClients) {
+		s.refuse(in, a, &s.counts.dropped[forwarderClients], mqttsn.Congestion)
+		return nil
+	}
+	if c != nil {
+		if g.options.Roaming == RoamNever && alive(c) && c.place.peer != peer && identity == "" {
 			s.refuse(in, a, &s.counts.dropped[roamingRefused], mqttsn.NotSupported)
 			return nil
 		}
-		s.move(in, c, a)
+		c.identity = identity
+		s.move(in, c, a, peer)
 		return c
 	}
 	if string(p.ClientID) == g.options.QoSMinusOneClientID {
@@ -61,51 +94,69 @@ func (s *shard) connect(in *intake, a arrival, p *mqttsn.Connect) *client {
 		s.refuse(in, a, &s.counts.dropped[maxClients], mqttsn.Congestion)
 		return nil
 	}
-	return s.add(in, string(p.ClientID), a)
+	c = s.add(string(p.ClientID))
+	c.identity = identity
+	s.house(in, c, a, peer)
+	return c
+}
+
+// admits reports whether a peer with that identity may be the client c, nil if there is
+// none yet.
+func (s *shard) admits(c *client, identity string) bool {
+	return c == nil || c.identity == "" || c.identity == identity
 }
 
 // wake finds the client that a PINGREQ with a ClientID is from. The id says who it is,
-// whatever the address [SN-6.14]; what may be done from a new one is the roaming policy.
-func (s *shard) wake(in *intake, a arrival, p *mqttsn.Pingreq) *client {
+// whatever the address [SN-6.14]; what may be done from a new one is the roaming policy,
+// unless the client proves who it is.
+func (s *shard) wake(in *intake, a *arrival, p *mqttsn.Pingreq) *client {
 	c := s.clients[string(p.ClientID)]
 	if c == nil || !alive(c) {
 		return nil
 	}
-	peer := transports.Peer{Link: in.link, Addr: a.Addr}
-	if !c.livesAt(peer) {
-		if s.gateway.options.Roaming != RoamAny {
-			s.counts.dropped[roamingRefused]++
-			return nil
-		}
-		s.move(in, c, a)
+	peer := in.peer(a)
+	if c.livesAt(peer) {
+		return c
 	}
+	identity := in.identity(a)
+	switch {
+	case c.identity != identity:
+		s.counts.dropped[identityRefused]++
+		return nil
+	case identity == "" && s.gateway.options.Roaming != RoamAny:
+		s.counts.dropped[roamingRefused]++
+		return nil
+	case s.gateway.routes.crowded(&peer, s.gateway.options.ForwarderClients):
+		s.counts.dropped[forwarderClients]++
+		return nil
+	}
+	s.move(in, c, a, peer)
 	return c
 }
 
-func (s *shard) add(in *intake, id string, a arrival) *client {
+func (s *shard) add(id string) *client {
 	g := s.gateway
 	c := &client{shard: s, filed: notFiled}
 	c.session = session.New(id, &g.options.Session, uint16(rand.Uint32()))
 	c.conn = g.broker.Open(id, c)
 	s.clients[id] = c
-	s.house(in, c, a)
 	return c
 }
 
-func (s *shard) move(in *intake, c *client, a arrival) {
+func (s *shard) move(in *intake, c *client, a *arrival, peer transports.Peer) {
 	c.session.Moved()
-	s.house(in, c, a)
+	s.house(in, c, a, peer)
 }
 
-// house makes the sender of a datagram the place of c.
-func (s *shard) house(in *intake, c *client, a arrival) {
-	c.session.SetPath(session.Path{MTU: s.gateway.links[in.link].MTU()})
-	s.gateway.routes.bind(c, transports.Peer{Link: in.link, Addr: a.Addr}, a.Local)
-	in.arrived = append(in.arrived, a.Addr)
+// house makes the sender of a packet the place of c.
+func (s *shard) house(in *intake, c *client, a *arrival, peer transports.Peer) {
+	c.session.SetPath(in.path(&peer))
+	s.gateway.routes.bind(c, peer, a.Local)
+	in.arrived = append(in.arrived, peer)
 }
 
-func (s *shard) refuse(in *intake, a arrival, why *uint64, code mqttsn.ReturnCode) {
+func (s *shard) refuse(in *intake, a *arrival, why *uint64, code mqttsn.ReturnCode) {
 	s.counts.received[slot(mqttsn.TypeConnect)]++
 	*why++
-	in.answer(a.Datagram, mqttsn.Connack{ReturnCode: code}.Append(nil))
+	in.answer(a, mqttsn.Connack{ReturnCode: code}.Append(nil))
 }

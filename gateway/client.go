@@ -16,6 +16,9 @@ type client struct {
 	session *session.Session
 	conn    broker.Conn
 	place   *place // where the client was last; nil once it is gone
+	// identity is what the peer had proven from which the session was begun or taken
+	// over; "" if nothing. Nobody else gets at the session any more.
+	identity string
 
 	due   time.Duration // deadlines: filed under this instant
 	filed int           // deadlines: position in the heap, or notFiled

@@ -9,26 +9,31 @@ import (
 type reason int
 
 const (
-	malformed      reason = iota // not an MQTT-SN packet
-	encapsulated                 // forwarder encapsulation, which is not accepted here
-	unknownPeer                  // no session at that peer, or none alive
-	maxClients                   // a new client beyond max_clients
-	shuttingDown                 // a CONNECT or QoS -1 without a session while the gateway ends
-	roamingRefused               // a client at a new address, against the roaming policy
-	linkBusy                     // the link could not take a datagram
-	minusOneOff                  // QoS -1 without a session, switched off
-	minusOneTopic                // QoS -1 to a topic that is not known or not allowed
-	minusOneRate                 // QoS -1 beyond the rate
-	minusOneBroker               // QoS -1 while the broker cannot be reached
-	inboxFull                    // a QoS 0 message of the broker that came too fast
-	qos0Broker                   // a QoS 0 message of a client that the broker could not take
+	malformed        reason = iota // not an MQTT-SN packet
+	forwarderRefused               // the frame of a forwarder that is not listed
+	forwarderRate                  // a packet of a forwarder beyond its rate
+	forwarderClients               // a client beyond those that one forwarder may have
+	identityRefused                // a ClientID that is not that of the identity proven
+	unknownPeer                    // no session at that peer, or none alive
+	maxClients                     // a new client beyond max_clients
+	shuttingDown                   // a CONNECT or QoS -1 without a session while the gateway ends
+	roamingRefused                 // a client at a new address, against the roaming policy
+	linkBusy                       // the link could not take a datagram
+	minusOneOff                    // QoS -1 without a session, switched off
+	minusOneTopic                  // QoS -1 to a topic that is not known or not allowed
+	minusOneRate                   // QoS -1 beyond the rate
+	minusOneBroker                 // QoS -1 while the broker cannot be reached
+	inboxFull                      // a QoS 0 message of the broker that came too fast
+	qos0Broker                     // a QoS 0 message of a client that the broker could not take
+	notReady                       // SEARCHGW while the broker side cannot serve
+	searchRate                     // SEARCHGW of a peer that asks too often
 	reasons
 )
 
 var reasonNames = [reasons]string{
-	"malformed", "encapsulated", "unknown_peer", "max_clients", "shutting_down", "roaming_refused",
+	"malformed", "forwarder_refused", "forwarder_rate", "forwarder_clients", "identity_refused", "unknown_peer", "max_clients", "shutting_down", "roaming_refused",
 	"link_busy", "qos_minus_one_off", "qos_minus_one_topic", "qos_minus_one_rate", "qos_minus_one_broker", "inbox_full",
-	"qos0_broker",
+	"qos0_broker", "not_ready", "search_rate",
 }
 
 // typeSlots is one slot per message type of the specification's table 3 up to

@@ -5,8 +5,9 @@
 // # One packet, from socket to broker and back
 //
 //  1. A link's reader calls [intake.receive] with a batch of datagrams. It looks at the
-//     frame header, finds the client by peer, or by the ClientID that CONNECT and a
-//     waking PINGREQ carry, and sorts the batch by shard.
+//     frame header, takes the packet out of a forwarder's frame if there is one, finds
+//     the client by peer, or by the ClientID that CONNECT and a waking PINGREQ carry, or
+//     by the identity that the peer has proven, and sorts the batch by shard.
 //  2. [shard.receive] takes the shard, decodes each datagram, and steps the client's
 //     session: session.Packet.
 //  3. [shard.apply] performs the effects, here and nowhere else: requests to the client's

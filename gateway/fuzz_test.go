@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"log/slog"
+	"maps"
 	"testing"
 
 	"mqttsn-gateway/broker"
@@ -47,6 +48,15 @@ func (g *Gateway) check(t testing.TB) {
 			t.Fatal("a route leads astray")
 		}
 	}
+	behind := make(map[forwarder]int)
+	for peer := range g.routes.by {
+		if peer.Node != "" {
+			behind[forwarder{peer.Link, peer.Addr}]++
+		}
+	}
+	if !maps.Equal(behind, g.routes.behind) {
+		t.Fatalf("clients behind forwarders: %v, counted as %v", behind, g.routes.behind)
+	}
 	st := g.Stats()
 	if m := st.Messages; m.Received != m.Delivered+m.Returned+m.Dropped+uint64(st.QueuedMessages) {
 		t.Errorf("the broker's messages do not add up: %+v, %d queued", m, st.QueuedMessages)
@@ -80,13 +90,19 @@ func FuzzIntake(f *testing.F) {
 	add(4, mqttsn.Pingreq{ClientID: []byte("w")}, connect("b"))
 	add(0, resume("w"), mqttsn.Encapsulated{NodeID: []byte{1}, Packet: []byte{2, 0x16}})
 	end()
+	behind := func(node byte, p mqttsn.Packet) mqttsn.Packet {
+		return mqttsn.Encapsulated{NodeID: []byte{node}, Packet: p.Append(nil)}
+	}
+	add(2, behind(1, connect("a")), behind(2, connect("b")), behind(1, connect("b")), behind(2, mqttsn.Pingreq{}),
+		connect("b"), mqttsn.SearchGW{}, behind(3, mqttsn.SearchGW{Radius: 1}))
+	end()
 	add(2, resume("a"), mqttsn.Subscribe{QoS: 1, MsgID: 1, TopicName: []byte("#")})
 	script = append(script, 0xF8, 0, 0xF9, 0) // the broker away, and back
 	add(6, resume("a"), minusOne)
 	end()
 	f.Fuzz(func(t *testing.T, script []byte) {
 		o := DefaultOptions()
-		o.Shards, o.MaxClients = 2, 3
+		o.Shards, o.MaxClients, o.ForwarderClients = 2, 3, 2
 		b := memory.New()
 		links := []transports.Link{&fakeLink{room: 1 << 30}, &fakeLink{room: 2}}
 		g, err := New(o, links, b, slog.New(slog.DiscardHandler))
@@ -121,7 +137,7 @@ func FuzzIntake(f *testing.F) {
 			}
 		}
 		st := g.Stats()
-		counted := st.Dropped["malformed"]
+		counted := st.Dropped["malformed"] + st.Dropped["forwarder_refused"] + st.Dropped["forwarder_rate"]
 		for _, n := range st.Received {
 			counted += n
 		}

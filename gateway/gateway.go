@@ -30,14 +30,15 @@ type Gateway struct {
 	broker  broker.Broker
 	start   time.Time // origin of all deadlines
 
-	seed      maphash.Seed
-	shards    []*shard
-	intakes   []*intake
-	routes    routes
-	anonymous *anonymous
-	clients   atomic.Int64
-	closing   atomic.Bool
-	over      atomic.Bool // Run has returned: the timers are of no use any more
+	seed       maphash.Seed
+	shards     []*shard
+	intakes    []*intake
+	routes     routes
+	anonymous  *anonymous
+	forwarders forwarderList
+	clients    atomic.Int64
+	closing    atomic.Bool
+	over       atomic.Bool // Run has returned: the timers are of no use any more
 }
 
 // New makes a gateway for links and a broker, which Run sets to work. The options are
@@ -59,8 +60,9 @@ func New(o Options, links []transports.Link, b broker.Broker, log *slog.Logger) 
 		broker:  b,
 		start:   time.Now(),
 		seed:    maphash.MakeSeed(),
-		routes:  routes{by: make(map[transports.Peer]*place)},
+		routes:  newRoutes(),
 	}
+	g.forwarders, _ = newForwarderList(o.Forwarders) // which Validate has read before
 	for i := range o.shards() {
 		g.shards = append(g.shards, newShard(g, i))
 	}
@@ -91,6 +93,7 @@ func (g *Gateway) Run(ctx context.Context) error {
 			}
 		})
 	}
+	parts.Go(func() { g.advertise(ctx) })
 	var err error
 	select {
 	case <-ctx.Done():
@@ -107,6 +110,9 @@ func (g *Gateway) Run(ctx context.Context) error {
 	g.over.Store(true)
 	for _, s := range g.shards {
 		s.timer.Stop()
+	}
+	for _, in := range g.intakes {
+		in.search.timer.Stop()
 	}
 	return err
 }

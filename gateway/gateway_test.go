@@ -216,7 +216,7 @@ func TestUnknownPeers(t *testing.T) {
 		{mqttsn.Regack{}, false}, {mqttsn.Puback{}, false}, {mqttsn.Pubrec{}, false}, {mqttsn.Pubcomp{}, false},
 		{mqttsn.Pingresp{}, false}, {mqttsn.WillTopic{}, false}, {mqttsn.WillMsg{}, false}, {mqttsn.Connack{}, false},
 		{mqttsn.Advertise{}, false}, {mqttsn.Publish{QoS: mqttsn.QoSMinusOne}, false},
-		{mqttsn.Encapsulated{NodeID: []byte{1}, Packet: mqttsn.Pingreq{}.Append(nil)}, false},
+		{mqttsn.GWInfo{}, false},
 	} {
 		r := newRig(t, nil)
 		r.from(1, c.packet)

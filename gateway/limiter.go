@@ -36,11 +36,12 @@ const (
 	peerBurst, peerRate = 3, 1
 )
 
-// limiter bounds the answers to unknown peers: all together by a bucket, and one by one
-// in a table of fixed size. Two peers that share a slot push each other out of it, which
-// gives a peer a few answers more, never more than the bucket allows.
+// limiter bounds what is done for peers that nothing is known of: all together by a
+// bucket, and one by one in a table of fixed size. Two peers that share a slot push each
+// other out of it, which gives a peer a little more, never more than the bucket allows.
 type limiter struct {
 	all   bucket
+	each  bucket
 	seed  maphash.Seed
 	slots []peerSlot
 }
@@ -50,20 +51,26 @@ type peerSlot struct {
 	bucket
 }
 
-func newLimiter(rate int) limiter {
+// noBound is a rate for all peers together that is none.
+const noBound = 1 << 30
+
+// newLimiter allows all peers together rate per second, and each of them its own rate and
+// burst.
+func newLimiter(rate, each, burst int) limiter {
 	return limiter{
 		all:   bucket{rate: float64(rate), burst: float64(rate)},
+		each:  bucket{rate: float64(each), burst: float64(burst)},
 		seed:  maphash.MakeSeed(),
 		slots: make([]peerSlot, peerSlots),
 	}
 }
 
-// allow reports whether the peer may have an answer now.
-func (l *limiter) allow(now time.Duration, addr transports.Addr) bool {
-	h := maphash.Comparable(l.seed, addr)
+// allow reports whether the peer may have something now.
+func (l *limiter) allow(now time.Duration, peer transports.Peer) bool {
+	h := maphash.Comparable(l.seed, peer)
 	s := &l.slots[h%peerSlots]
 	if s.hash != h {
-		*s = peerSlot{hash: h, bucket: bucket{rate: peerRate, burst: peerBurst}}
+		*s = peerSlot{hash: h, bucket: l.each}
 	}
 	return s.take(now) && l.all.take(now)
 }

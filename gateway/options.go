@@ -3,6 +3,7 @@ package gateway
 import (
 	"fmt"
 	"runtime"
+	"time"
 
 	"mqttsn-gateway/gateway/session"
 )
@@ -13,6 +14,9 @@ const (
 	RoamConnect = "connect"
 	RoamNever   = "never"
 )
+
+// maxAdvertise is what the Duration of ADVERTISE can express [SN-5.4.1].
+const maxAdvertise = 65535 * time.Second
 
 // Options are the settings of the shell. The sessions' own are in session.Options.
 type Options struct {
@@ -32,6 +36,35 @@ type Options struct {
 	// so "connect" is no protection there, it only costs sleeping clients behind NAT a
 	// CONNECT.
 	Roaming string `mapstructure:"roaming"`
+
+	// Forwarders lists the peers that may be forwarders, which carry packets of nodes that
+	// have no way of their own to the gateway [SN-5.5]: "any", an IP address, a prefix
+	// such as 192.0.2.0/24, "serial" for whoever is on a serial line or radio, or
+	// "identity:NAME" for a peer that has proven that identity. "any" does not include
+	// peers with an identity: as forwarders they could use other ClientIDs than their
+	// own. An empty list means none.
+	Forwarders []string `mapstructure:"forwarders"`
+
+	// ForwarderClients is how many clients one forwarder may have, 1 to 10000000; a
+	// CONNECT beyond it is refused with "congestion".
+	ForwarderClients int `mapstructure:"forwarder_clients"`
+
+	// ForwarderRate is how many packets per second are taken from one forwarder, 1 to
+	// 1000000. Those beyond are dropped.
+	ForwarderRate int `mapstructure:"forwarder_rate"`
+
+	// IdentityClientIDs are the ClientIDs that a client may use which has proven an
+	// identity (a PSK identity, or the name in a certificate): templates with ${identity}
+	// for the identity and * for any octets. The default, ${identity}, is the identity
+	// itself. A session that was begun with an identity is out of reach for everybody
+	// else.
+	IdentityClientIDs []string `mapstructure:"identity_client_ids"`
+
+	// Advertise is the time between two ADVERTISE packets to everybody on each serial
+	// line and radio, and on each UDP listener that has groups; whole seconds up to
+	// 65535s, and more than 15m by the specification's advice [SN-7.2]. There are none
+	// while the broker cannot be reached. 0 means none ever.
+	Advertise time.Duration `mapstructure:"advertise"`
 
 	// QoSMinusOne lets clients without a session publish with QoS -1 to short topics
 	// and to predefined topics that are not reserved for one client.
@@ -64,6 +97,11 @@ func DefaultOptions() Options {
 		ID:                  1,
 		MaxClients:          20000,
 		Roaming:             RoamAny,
+		Forwarders:          []string{forwardersAny},
+		ForwarderClients:    10000,
+		ForwarderRate:       5000,
+		IdentityClientIDs:   []string{identityMark},
+		Advertise:           16 * time.Minute,
 		QoSMinusOne:         true,
 		QoSMinusOneRate:     1000,
 		QoSMinusOneClientID: "mqttsn-gateway",
@@ -81,6 +119,12 @@ func (o Options) Validate() error {
 		return fmt.Errorf("max_clients: %d is out of range: 1 to 10000000", o.MaxClients)
 	case o.Roaming != RoamAny && o.Roaming != RoamConnect && o.Roaming != RoamNever:
 		return fmt.Errorf("roaming: %q is not a policy: %s, %s or %s", o.Roaming, RoamAny, RoamConnect, RoamNever)
+	case o.ForwarderClients < 1 || o.ForwarderClients > 10_000_000:
+		return fmt.Errorf("forwarder_clients: %d is out of range: 1 to 10000000", o.ForwarderClients)
+	case o.ForwarderRate < 1 || o.ForwarderRate > 1_000_000:
+		return fmt.Errorf("forwarder_rate: %d is out of range: 1 to 1000000 packets per second", o.ForwarderRate)
+	case o.Advertise < 0 || o.Advertise > maxAdvertise || o.Advertise%time.Second != 0:
+		return fmt.Errorf("advertise: %v is not allowed: whole seconds up to %d s, or 0 for none", o.Advertise, maxAdvertise/time.Second)
 	case o.QoSMinusOneRate < 1 || o.QoSMinusOneRate > 1_000_000:
 		return fmt.Errorf("qos_minus_one_rate: %d is out of range: 1 to 1000000 messages per second", o.QoSMinusOneRate)
 	case o.QoSMinusOneClientID == "":
@@ -90,7 +134,13 @@ func (o Options) Validate() error {
 	case o.Shards < 0 || o.Shards > 256:
 		return fmt.Errorf("shards: %d is out of range: 0 (one per CPU) to 256", o.Shards)
 	}
-	return nil
+	for _, template := range o.IdentityClientIDs {
+		if err := validTemplate(template); err != nil {
+			return err
+		}
+	}
+	_, err := newForwarderList(o.Forwarders)
+	return err
 }
 
 func (o Options) shards() int {

@@ -1,6 +1,9 @@
 package gateway
 
-import "mqttsn-gateway/transports"
+import (
+	"mqttsn-gateway/mqttsn"
+	"mqttsn-gateway/transports"
+)
 
 // outboxSize is how many octets an outbox gathers before it sends: a full batch of
 // ordinary packets several times over.
@@ -20,16 +23,21 @@ func newOutbox(links []transports.Link, lost func(transports.Datagram)) outbox {
 	return outbox{links: links, byLink: make([][]transports.Datagram, len(links)), lost: lost}
 }
 
-// put adds a datagram to peer, from local, and copies data.
+// put adds a datagram to peer, from local, and copies data. A node behind a forwarder
+// gets it in the forwarder's frame, whose radius is 0: it is for that node alone.
 func (o *outbox) put(peer *transports.Peer, local transports.Addr, data []byte) {
-	if len(o.arena)+len(data) > cap(o.arena) {
+	if len(o.arena)+encapsulation(peer)+len(data) > cap(o.arena) {
 		o.flush()
 		if o.arena == nil {
 			o.arena = make([]byte, 0, outboxSize)
 		}
 	}
 	start := len(o.arena)
-	o.arena = append(o.arena, data...)
+	if peer.Node == "" {
+		o.arena = append(o.arena, data...)
+	} else {
+		o.arena = mqttsn.Encapsulated{NodeID: []byte(peer.Node), Packet: data}.Append(o.arena)
+	}
 	o.byLink[peer.Link] = append(o.byLink[peer.Link], transports.Datagram{
 		Addr: peer.Addr, Local: local, Data: o.arena[start:len(o.arena):len(o.arena)],
 	})

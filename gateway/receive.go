@@ -9,25 +9,32 @@ import (
 	"mqttsn-gateway/transports"
 )
 
-// arrival is a datagram on its way to a shard. place is where the sender's peer leads,
-// nil if the packet itself says who sends it.
+// arrival is a packet on its way to a shard.
 type arrival struct {
 	*transports.Datagram
-	place *place
+	packet   []byte // without the frame of a forwarder
+	node     []byte // Wireless Node Id in that frame, if there was one
+	identity string // that led to the shard, if neither the packet nor the peer did
+	place    *place // where the sender's peer leads, nil if the packet itself says who sends it
 }
 
 // intake is the gateway's end of one link: it sorts what the link receives, and deals
 // with peers that no session stands for.
 type intake struct {
-	gateway *Gateway
-	link    transports.LinkID
+	gateway    *Gateway
+	id         transports.LinkID
+	link       transports.Link
+	identifier transports.Identifier // nil if nobody proves an identity there
+	rate       int                   // octets per second, 0 if the link is fast
 
 	mu      sync.Mutex // held while a batch is worked on, for the sake of Stats
 	work    [][]arrival
-	unknown []*transports.Datagram
-	arrived []transports.Addr // peers that a client has come to in this batch
+	unknown []arrival
+	arrived []transports.Peer // peers that a client has come to in this batch
 	decoder mqttsn.Decoder
 	limiter limiter
+	senders limiter // of packets that forwarders carry
+	search  search
 	outbox  outbox
 	counts  counts
 }
@@ -35,27 +42,34 @@ type intake struct {
 func newIntake(g *Gateway, id transports.LinkID) *intake {
 	in := &intake{
 		gateway: g,
-		link:    id,
+		id:      id,
+		link:    g.links[id],
 		work:    make([][]arrival, len(g.shards)),
-		limiter: newLimiter(g.options.UnknownPeerRate),
+		limiter: newLimiter(g.options.UnknownPeerRate, peerRate, peerBurst),
+		senders: newLimiter(noBound, g.options.ForwarderRate, g.options.ForwarderRate),
+	}
+	in.identifier, _ = in.link.(transports.Identifier)
+	if paced, ok := in.link.(transports.Paced); ok {
+		in.rate = paced.Rate()
 	}
 	in.outbox = newOutbox(g.links, func(transports.Datagram) { in.counts.dropped[linkBusy]++ })
+	in.search.init(in)
 	return in
 }
 
 // receive takes one batch from the link and works it off.
 func (in *intake) receive(batch []transports.Datagram) {
 	in.mu.Lock()
-	in.sort(batch)
+	now := in.gateway.now()
+	in.sort(now, batch)
 	for i, work := range in.work {
 		if len(work) > 0 {
 			in.gateway.shards[i].receive(in, work)
 			in.work[i] = work[:0]
 		}
 	}
-	now := in.gateway.now()
-	for _, d := range in.unknown {
-		in.stranger(now, d)
+	for i := range in.unknown {
+		in.stranger(now, &in.unknown[i])
 	}
 	in.unknown, in.arrived = in.unknown[:0], in.arrived[:0]
 	in.outbox.flush()
@@ -63,29 +77,56 @@ func (in *intake) receive(batch []transports.Datagram) {
 	in.gateway.settle()
 }
 
-// sort files each datagram under the shard of its client. A CONNECT and a PINGREQ with
-// a ClientID say themselves whose they are [SN-6.14]; all others are known by their peer.
-func (in *intake) sort(batch []transports.Datagram) {
+// sort files each packet under the shard of its client. A CONNECT and a PINGREQ with a
+// ClientID say themselves whose they are [SN-6.14]; all others are known by their peer,
+// or else by the identity that the peer has proven.
+func (in *intake) sort(now time.Duration, batch []transports.Datagram) {
 	g := in.gateway
 	g.routes.mu.RLock()
 	defer g.routes.mu.RUnlock()
 	for i := range batch {
-		d := &batch[i]
-		t, body, err := mqttsn.Peek(d.Data)
+		a := arrival{Datagram: &batch[i], packet: batch[i].Data}
+		t, body, err := mqttsn.Peek(a.packet)
+		if err == nil && t == mqttsn.TypeEncapsulated {
+			if !in.unwrap(now, &a) {
+				continue
+			}
+			t, body, err = mqttsn.Peek(a.packet)
+		}
 		if err != nil {
 			in.counts.dropped[malformed]++
 			continue
 		}
-		if id := clientID(t, body); id != nil {
-			s := g.shardOf(id)
-			in.work[s.index] = append(in.work[s.index], arrival{Datagram: d})
-		} else if p := g.routes.by[transports.Peer{Link: in.link, Addr: d.Addr}]; p != nil {
-			s := p.client.shard
-			in.work[s.index] = append(in.work[s.index], arrival{Datagram: d, place: p})
+		var s *shard
+		if t == mqttsn.TypeSearchGW {
+			// It is no client's, whoever sent it.
+		} else if id := clientID(t, body); id != nil {
+			s = g.shardOf(id)
+		} else if p := g.routes.by[transports.Peer{Link: in.id, Addr: a.Addr, Node: string(a.node)}]; p != nil {
+			s, a.place = p.client.shard, p
+		} else if a.identity = in.identity(&a); a.identity != "" {
+			s = g.shardOf([]byte(a.identity))
+		}
+		if s == nil {
+			in.unknown = append(in.unknown, a)
 		} else {
-			in.unknown = append(in.unknown, d)
+			in.work[s.index] = append(in.work[s.index], a)
 		}
 	}
+}
+
+// peer is where a packet came from.
+func (in *intake) peer(a *arrival) transports.Peer {
+	return transports.Peer{Link: in.id, Addr: a.Addr, Node: string(a.node)}
+}
+
+// identity is the identity that the sender of a packet has proven, "" if none. What a
+// forwarder has proven is not its nodes'.
+func (in *intake) identity(a *arrival) string {
+	if in.identifier == nil || a.node != nil {
+		return ""
+	}
+	return in.identifier.Identity(a.Addr)
 }
 
 // clientID is the ClientID that a packet carries, nil if its type carries none.
@@ -100,10 +141,10 @@ func clientID(t mqttsn.Type, body []byte) []byte {
 	return nil
 }
 
-// stranger deals with a packet of a peer that has no living session: QoS -1 needs none,
-// and who seems to believe in a session is told to CONNECT [SN-6.12].
-func (in *intake) stranger(now time.Duration, d *transports.Datagram) {
-	p, err := in.decoder.Decode(d.Data)
+// stranger deals with a packet of a peer that has no living session: QoS -1 and SEARCHGW
+// need none, and who seems to believe in a session is told to CONNECT [SN-6.12].
+func (in *intake) stranger(now time.Duration, a *arrival) {
+	p, err := in.decoder.Decode(a.packet)
 	if err != nil {
 		in.counts.dropped[malformed]++
 		return
@@ -115,11 +156,11 @@ func (in *intake) stranger(now time.Duration, d *transports.Datagram) {
 			in.minusOne(now, p)
 			return
 		}
+	case *mqttsn.SearchGW:
+		in.searched(now, a, p.Radius)
+		return
 	case *mqttsn.Pubrel, *mqttsn.Subscribe, *mqttsn.Unsubscribe, *mqttsn.Register, *mqttsn.Pingreq,
 		*mqttsn.WillTopicUpd, *mqttsn.WillMsgUpd, *mqttsn.Disconnect:
-	case *mqttsn.Encapsulated:
-		in.counts.dropped[encapsulated]++
-		return
 	default:
 		// Acknowledgements and what only gateways send: an answer could start a quarrel
 		// between two machines.
@@ -127,10 +168,11 @@ func (in *intake) stranger(now time.Duration, d *transports.Datagram) {
 		return
 	}
 	in.counts.dropped[unknownPeer]++
+	peer := in.peer(a)
 	// What came in one batch with a CONNECT was sent before it: a DISCONNECT now would
 	// end the new connection.
-	if !slices.Contains(in.arrived, d.Addr) && in.limiter.allow(now, d.Addr) {
-		in.answer(d, mqttsn.Disconnect{}.Append(nil))
+	if !slices.Contains(in.arrived, peer) && in.limiter.allow(now, peer) {
+		in.answer(a, mqttsn.Disconnect{}.Append(nil))
 	}
 }
 
@@ -140,10 +182,11 @@ func (in *intake) minusOne(now time.Duration, p *mqttsn.Publish) {
 	}
 }
 
-// answer sends packet to where d came from.
-func (in *intake) answer(d *transports.Datagram, packet []byte) {
+// answer sends packet to where a came from.
+func (in *intake) answer(a *arrival, packet []byte) {
 	if t, _, err := mqttsn.Peek(packet); err == nil {
 		in.counts.sent[slot(t)]++
 	}
-	in.outbox.put(&transports.Peer{Link: in.link, Addr: d.Addr}, d.Local, packet)
+	peer := in.peer(a)
+	in.outbox.put(&peer, a.Local, packet)
 }

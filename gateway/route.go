@@ -24,6 +24,12 @@ type place struct {
 type routes struct {
 	mu sync.RWMutex
 	by map[transports.Peer]*place
+	// behind counts the clients behind each forwarder that has any.
+	behind map[forwarder]int
+}
+
+func newRoutes() routes {
+	return routes{by: make(map[transports.Peer]*place), behind: make(map[forwarder]int)}
 }
 
 // bind makes c the client at peer. Whoever was there is there no more, and c is nowhere
@@ -34,6 +40,8 @@ func (r *routes) bind(c *client, peer transports.Peer, local transports.Addr) {
 	r.leave(c)
 	if old := r.by[peer]; old != nil {
 		old.stale.Store(true)
+	} else if peer.Node != "" {
+		r.behind[forwarder{peer.Link, peer.Addr}]++
 	}
 	r.by[peer] = p
 	r.mu.Unlock()
@@ -54,7 +62,23 @@ func (r *routes) leave(c *client) {
 		return
 	}
 	c.place.stale.Store(true)
-	if r.by[c.place.peer] == c.place {
-		delete(r.by, c.place.peer)
+	if peer := c.place.peer; r.by[peer] == c.place {
+		delete(r.by, peer)
+		if f := (forwarder{peer.Link, peer.Addr}); peer.Node != "" {
+			if r.behind[f]--; r.behind[f] == 0 {
+				delete(r.behind, f)
+			}
+		}
 	}
+}
+
+// crowded reports whether a peer is behind a forwarder that has limit clients already,
+// none of them there.
+func (r *routes) crowded(peer *transports.Peer, limit int) bool {
+	if peer.Node == "" {
+		return false
+	}
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	return r.behind[forwarder{peer.Link, peer.Addr}] >= limit && r.by[*peer] == nil
 }

@@ -190,7 +190,10 @@ func TestNewRefusesBadOptions(t *testing.T) {
 	for _, change := range []func(*Options){
 		func(o *Options) { o.ID = 256 }, func(o *Options) { o.MaxClients = 0 }, func(o *Options) { o.Roaming = "maybe" },
 		func(o *Options) { o.QoSMinusOneRate = 0 }, func(o *Options) { o.QoSMinusOneClientID = "" },
-		func(o *Options) { o.UnknownPeerRate = -1 }, func(o *Options) { o.Shards = 257 }, func(o *Options) { o.Session.TRetry = 0 },
+		func(o *Options) { o.UnknownPeerRate = -1 }, func(o *Options) { o.ForwarderClients = 0 },
+		func(o *Options) { o.ForwarderRate = 0 }, func(o *Options) { o.Advertise = 65536 * time.Second },
+		func(o *Options) { o.Advertise = time.Millisecond }, func(o *Options) { o.Forwarders = []string{"192.0.2.0/33"} },
+		func(o *Options) { o.Forwarders = []string{"identity:"} }, func(o *Options) { o.IdentityClientIDs = []string{"${name}"} }, func(o *Options) { o.Shards = 257 }, func(o *Options) { o.Session.TRetry = 0 },
 	} {
 		o := DefaultOptions()
 		change(&o)

@@ -27,6 +27,8 @@ type shard struct {
 	outbox    outbox
 	spare     []event
 	counts    counts
+	// complaints bounds the log lines about clients that are refused.
+	complaints bucket
 }
 
 // expireBatch is how many deadlines are served before a shard is left for others: after
@@ -35,6 +37,7 @@ const expireBatch = 1000
 
 func newShard(g *Gateway, index int) *shard {
 	s := &shard{gateway: g, index: index, clients: make(map[string]*client)}
+	s.complaints = bucket{rate: 1, burst: 10}
 	s.outbox = newOutbox(g.links, func(transports.Datagram) { s.counts.dropped[linkBusy]++ })
 	s.inbox.limit = inboxLimit(g)
 	s.timer = time.AfterFunc(time.Hour, s.ring)
@@ -133,14 +136,14 @@ func (s *shard) ring() {
 func (s *shard) receive(in *intake, work []arrival) {
 	s.mu.Lock()
 	now := time.Now()
-	for _, a := range work {
-		s.datagram(now, in, a)
+	for i := range work {
+		s.packet(now, in, &work[i])
 	}
 	s.leave(now)
 }
 
-func (s *shard) datagram(now time.Time, in *intake, a arrival) {
-	p, err := s.decoder.Decode(a.Data)
+func (s *shard) packet(now time.Time, in *intake, a *arrival) {
+	p, err := s.decoder.Decode(a.packet)
 	if err != nil {
 		s.counts.dropped[malformed]++
 		return
@@ -155,13 +158,13 @@ func (s *shard) datagram(now time.Time, in *intake, a arrival) {
 		if len(p.ClientID) > 0 {
 			c = s.wake(in, a, p)
 		} else {
-			c = s.resident(a)
+			c = s.sender(in, a)
 		}
 	default:
-		c = s.resident(a)
+		c = s.sender(in, a)
 	}
 	if c == nil {
-		in.unknown = append(in.unknown, a.Datagram)
+		in.unknown = append(in.unknown, *a)
 		return
 	}
 	s.counts.received[slot(p.Type())]++
