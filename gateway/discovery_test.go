@@ -41,6 +41,13 @@ func (l *radioLink) heard(t *testing.T, want ...string) {
 	l.said = nil
 }
 
+// gap is the time between two of the packets.
+func (l *radioLink) gap(i, j int) time.Duration {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.at[j] - l.at[i]
+}
+
 func newRadioRig(t *testing.T, change func(*Options)) (*rig, *radioLink) {
 	r := newRig(t, change)
 	link := &radioLink{scriptedLink: r.link, start: time.Now()}
@@ -114,11 +121,10 @@ func TestSearchOfAll(t *testing.T) {
 		synctest.Wait()
 		link.heard(t, here.String()+" 3 03 02 01", there.String()+" 0 03 02 01")
 		r.all(here, mqttsn.SearchGW{})
-		first := link.at[0]
 		<-time.After(2 * searchSpacing)
 		synctest.Wait()
 		link.heard(t, here.String()+" 0 03 02 01")
-		if gap := link.at[2] - first; gap < searchSpacing {
+		if gap := link.gap(0, 2); gap < searchSpacing {
 			t.Errorf("two answers to all within %v", gap)
 		}
 		for n := range 2 * searchPlaces {
@@ -149,7 +155,7 @@ func TestAdvertise(t *testing.T) {
 		link.heard(t, packet)
 		<-time.After(2000 * time.Second)
 		link.heard(t, packet, packet)
-		if gap := link.at[2] - link.at[1]; gap != 1000*time.Second {
+		if gap := link.gap(1, 2); gap != 1000*time.Second {
 			t.Errorf("%v between two ADVERTISE, which say 1000 s", gap)
 		}
 		r.broker.SetUp(false)
