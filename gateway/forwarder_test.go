@@ -106,7 +106,9 @@ func TestFrameCountsTowardsTheMTU(t *testing.T) {
 
 func TestForwarderLimits(t *testing.T) {
 	r := newRig(t, func(o *Options) { o.ForwarderClients, o.ForwarderRate = 2, 10 })
-	r.from(1, behind("1", connect("a")), behind("2", connect("b")), behind("3", connect("c")))
+	for i, id := range []string{"a", "b", "c"} {
+		r.from(1, behind(string(rune('1'+i)), connect(id)))
+	}
 	r.wantBehind(1, "1 CONNACK", "2 CONNACK", "3 CONNACK")
 	r.from(1, behind("2", connect("c"))) // in the place of another
 	r.wantBehind(1, "2 CONNACK")
