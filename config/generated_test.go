@@ -175,9 +175,27 @@ func (d *declarations) sampleSection(b *strings.Builder, name, indent string, v 
 }
 
 // sampleList writes the first element of a list. Where there is none by default, all of
-// an example is commented out.
+// it is commented out, with an example for what has no default.
 func (d *declarations) sampleList(b *strings.Builder, name, indent string, list reflect.Value) {
 	elem := list.Type().Elem()
+	first, hasDefault := elementDefault(name)
+	if list.Len() == 0 && hasDefault {
+		bullet := "#- "
+		for i, f := range fields(elem) {
+			if i > 0 {
+				b.WriteString("\n")
+			}
+			tag := f.Tag.Get("mapstructure")
+			comment(b, indent, d.doc(elem, f))
+			value, ok := examples[name+".0."+tag]
+			if !ok {
+				value = shownValue(first.FieldByIndex(f.Index))
+			}
+			fmt.Fprintf(b, "%s%s%s: %s\n", indent, bullet, tag, value)
+			bullet = "#  "
+		}
+		return
+	}
 	if list.Len() == 0 {
 		for _, f := range fields(elem) {
 			comment(b, indent, d.doc(elem, f))
@@ -268,8 +286,10 @@ func (d *declarations) reference() string {
 		v := defaults.Field(i)
 		if isList(f.Type) {
 			name += "." + listIndex
-			if v = reflect.Zero(f.Type.Elem()); defaults.Field(i).Len() > 0 {
-				v = defaults.Field(i).Index(0)
+			if d, ok := elementDefault(f.Tag.Get("mapstructure")); ok {
+				v = d
+			} else {
+				v = reflect.Zero(f.Type.Elem())
 			}
 		}
 		d.referenceSection(&b, name, v)

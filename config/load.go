@@ -15,8 +15,6 @@ import (
 
 	"github.com/spf13/viper"
 	"go.yaml.in/yaml/v3"
-
-	"mqttsn-gateway/transports/udp"
 )
 
 // delimiter joins the parts of a key inside viper. Its default, the dot, may occur in
@@ -114,10 +112,10 @@ func (l *loader) result() (Config, error) {
 // decode is the configuration that results: what is not set has its default.
 func (l *loader) decode() Config {
 	c := Default()
-	if l.viper.IsSet("udp") {
-		n := len(l.viper.Get("udp").([]any))
-		c.UDP = slices.Repeat([]udp.Options{udp.DefaultOptions()}, n)
-	}
+	fillElements(&c, func(list string) (int, bool) {
+		elements, ok := l.viper.Get(list).([]any)
+		return len(elements), ok
+	})
 	if err := l.viper.UnmarshalExact(&c); err != nil {
 		l.problems.add("", "configuration", "%v", err)
 	}

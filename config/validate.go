@@ -35,8 +35,8 @@ func (l *loader) validate(c Config) {
 		}
 		for j := range section.Len() {
 			item := section.Index(j)
-			if d := defaults.Field(i); d.Len() > 0 {
-				l.section(name+"."+strconv.Itoa(j), item, d.Index(0))
+			if d, ok := elementDefault(name); ok {
+				l.section(name+"."+strconv.Itoa(j), item, d)
 			}
 		}
 	}
