@@ -41,8 +41,8 @@ func gauge[S any](name, help string, value func(S) int) metric[S] {
 	return metric[S]{admin.Family{Name: name, Help: help, Kind: admin.Gauge}, func(s S) float64 { return float64(value(s)) }}
 }
 
-// linkMetrics is what UDP links drop themselves.
-func linkMetrics(links []*udp.Link) admin.Source {
+// udpMetrics is what UDP links drop themselves.
+func udpMetrics(links []*udp.Link) admin.Source {
 	const (
 		drops   = "mqttsn_gateway_link_drops_total"
 		receive = "mqttsn_gateway_link_receive_buffer_bytes"

@@ -11,8 +11,6 @@ import (
 	"mqttsn-gateway/config"
 	"mqttsn-gateway/gateway"
 	"mqttsn-gateway/gateway/admin"
-	"mqttsn-gateway/transports"
-	"mqttsn-gateway/transports/udp"
 )
 
 // run builds the parts of the gateway and serves until ctx is done.
@@ -21,17 +19,17 @@ func run(ctx context.Context, c config.Config, origins config.Origins, log *slog
 	if err != nil {
 		return err
 	}
-	links, err := listenUDP(c.UDP)
+	links, err := openLinks(c, log)
 	if err != nil {
 		return errors.Join(err, side.close())
 	}
 	g, err := newGateway(c, links, side, log)
 	if err != nil {
-		return errors.Join(err, closeLinks(links), side.close())
+		return errors.Join(err, links.close(), side.close())
 	}
-	server, adminAddr, err := newAdmin(c, origins, g, log, side.metrics, linkMetrics(links))
+	server, adminAddr, err := newAdmin(c, origins, g, log, append(links.metrics, side.metrics)...)
 	if err != nil {
-		return errors.Join(err, closeLinks(links), side.close())
+		return errors.Join(err, links.close(), side.close())
 	}
 	log.Info(announcement(links, side, adminAddr))
 	return serve(ctx, g, server, log)
@@ -60,36 +58,12 @@ func serve(ctx context.Context, g *gateway.Gateway, server *admin.Server, log *s
 	return err
 }
 
-func newGateway(c config.Config, links []*udp.Link, side *brokerSide, log *slog.Logger) (*gateway.Gateway, error) {
+func newGateway(c config.Config, links *linkSet, side *brokerSide, log *slog.Logger) (*gateway.Gateway, error) {
 	options, err := c.GatewayOptions()
 	if err != nil {
 		return nil, err
 	}
-	all := make([]transports.Link, len(links))
-	for i, l := range links {
-		all[i] = l
-	}
-	return gateway.New(options, all, side.broker, log)
-}
-
-func listenUDP(options []udp.Options) ([]*udp.Link, error) {
-	var links []*udp.Link
-	for i, o := range options {
-		l, err := udp.Listen(o)
-		if err != nil {
-			return nil, errors.Join(fmt.Errorf("udp.%d: %w", i, err), closeLinks(links))
-		}
-		links = append(links, l)
-	}
-	return links, nil
-}
-
-func closeLinks(links []*udp.Link) error {
-	var err error
-	for _, l := range links {
-		err = errors.Join(err, l.Close())
-	}
-	return err
+	return gateway.New(options, links.all, side.broker, log)
 }
 
 // newAdmin makes the admin server and returns its address; nil and "" if there is none.
@@ -123,20 +97,21 @@ func cause(err error) error {
 }
 
 // announcement is the line that says what listens, and how to open it or what that means.
-func announcement(links []*udp.Link, side *brokerSide, adminAddr string) string {
+func announcement(links *linkSet, side *brokerSide, adminAddr string) string {
 	var parts []string
-	local := side.local
-	for _, l := range links {
+	for _, l := range links.all {
 		parts = append(parts, "mqtt-sn "+l.Name())
-		local = local && l.Addr().Addr().IsLoopback()
 	}
 	parts = append(parts, side.text)
 	if adminAddr != "" {
 		parts = append(parts, "admin http://"+adminAddr)
 	}
 	text := "listening: " + strings.Join(parts, ", ")
-	if local {
+	switch {
+	case links.local && side.local:
 		return text + "; only this host can connect, to open it to the network: gateway " + side.openFlags
+	case links.plain || !side.local:
+		return text + "; the network can connect, and plain UDP and TCP have no encryption"
 	}
-	return text + "; the network can connect, and plain UDP and TCP have no encryption"
+	return text + "; the network can connect"
 }
