@@ -40,7 +40,7 @@ var arrows = []arrow{
 	{from: "gateway/store", to: []string{"mqttsn", "broker"}},
 	{from: "gateway/admin", to: []string{"gateway"}},
 	{from: "gateway/forward", to: []string{"mqttsn", "transports"}},
-	{from: "gateway/doctor", to: []string{"transports/serial", "transports/serial/*"}},
+	{from: "gateway/doctor", to: []string{"transports/serial", "transports/serial/*", "broker/mqtt"}},
 	{from: "gateway/dnssd"},
 	{from: "gateway", to: []string{"gateway/session", "gateway/store", "mqttsn", "transports", "broker"}},
 	{from: "test/...", to: []string{"*"}},
