@@ -75,6 +75,13 @@ func (s *batchSocket) setup(fd int, o Options) error {
 			}
 		}
 	}
+	if s.wildcard {
+		shareWithGroups(fd)
+		// Only what this link has joined: else every group that any program on this
+		// machine listens to would do. Kernels before 4.20 lack the second.
+		_ = unix.SetsockoptInt(fd, unix.IPPROTO_IP, unix.IP_MULTICAST_ALL, 0)
+		_ = unix.SetsockoptInt(fd, unix.IPPROTO_IPV6, unix.IPV6_MULTICAST_ALL, 0)
+	}
 	s.granted.receive = setBuffer(fd, o.ReceiveBuffer, unix.SO_RCVBUFFORCE, unix.SO_RCVBUF)
 	s.granted.send = setBuffer(fd, o.SendBuffer, unix.SO_SNDBUFFORCE, unix.SO_SNDBUF)
 	return nil

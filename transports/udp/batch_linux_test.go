@@ -85,6 +85,9 @@ func TestBroadcast(t *testing.T) {
 		if want := transports.IPAddr(netip.AddrPortFrom(netip.IPv4Unspecified(), port), uint32(lo.Index)); d.Local != want {
 			t.Errorf("%s: Local is %v, want %v", wildcard, d.Local, want)
 		}
+		if !d.Multicast {
+			t.Errorf("%s: a broadcast is not told from what is for this gateway alone", wildcard)
+		}
 		if sent, err := l.Send([]transports.Datagram{d}); sent != 1 {
 			t.Fatalf("%s: Send: %v", wildcard, err)
 		}
@@ -133,8 +136,9 @@ func TestLocalOf(t *testing.T) {
 		"255.255.255.255":  addr("0.0.0.0", 3),
 		"ff02::1":          addr("::", 3),
 	} {
-		if got := localOf(netip.MustParseAddr(dst), 1883, 3); got != want {
-			t.Errorf("%s: %v, want %v", dst, got, want)
+		got, group := localOf(netip.MustParseAddr(dst), 1883, 3)
+		if ip, _, _ := want.AddrPort(); got != want || group != ip.Addr().IsUnspecified() {
+			t.Errorf("%s: %v, group %v, want %v", dst, got, group, want)
 		}
 	}
 }

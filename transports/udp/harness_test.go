@@ -18,7 +18,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 // patience bounds every wait of these tests; nothing waits that long unless it fails.
 const patience = 30 * time.Second
 
-type opener = func(*net.UDPConn, Options, *counters) (socket, error)
+type opener = opening
 
 // sockets are the ways to move datagrams that this platform can run.
 var sockets = map[string]opener{
@@ -51,7 +51,7 @@ func testOptions(host string) Options {
 
 func openLink(t testing.TB, o Options, open opener) *Link {
 	t.Helper()
-	l, err := listen(o, open)
+	l, err := listen(o, open, interfaces, false)
 	if err != nil {
 		t.Fatal(err)
 	}

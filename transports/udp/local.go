@@ -7,11 +7,12 @@ import (
 	"mqttsn-gateway/transports"
 )
 
-// localAddr is the address at which conn listens, and whether that is every address.
+// localAddr is the address at which conn listens, and whether that is more than one: every
+// address, or a group's.
 func localAddr(conn *net.UDPConn) (local transports.Addr, every bool) {
 	a := conn.LocalAddr().(*net.UDPAddr)
 	ap := a.AddrPort()
-	if ap.Addr().IsUnspecified() {
+	if ap.Addr().IsUnspecified() || ap.Addr().IsMulticast() {
 		return transports.Addr{}, true
 	}
 	return transports.IPAddr(ap, zoneIndex(a.Zone)), false
@@ -31,15 +32,15 @@ func zoneIndex(zone string) uint32 {
 
 // localOf is the Datagram.Local of a datagram that was sent to dst and came in through
 // the interface with that index: dst itself, or for a group the interface alone.
-func localOf(dst netip.Addr, port uint16, index uint32) transports.Addr {
+func localOf(dst netip.Addr, port uint16, index uint32) (local transports.Addr, group bool) {
 	dst = dst.Unmap()
 	switch {
 	case dst.IsMulticast(), dst == broadcast:
-		return groupLocal(dst.Is4(), port, index)
+		return groupLocal(dst.Is4(), port, index), true
 	case dst.IsLinkLocalUnicast() && dst.Is6():
-		return transports.IPAddr(netip.AddrPortFrom(dst, port), index)
+		return transports.IPAddr(netip.AddrPortFrom(dst, port), index), false
 	default:
-		return transports.IPAddr(netip.AddrPortFrom(dst, port), 0)
+		return transports.IPAddr(netip.AddrPortFrom(dst, port), 0), false
 	}
 }
 

@@ -1,9 +1,11 @@
 package udp
 
 import (
+	"errors"
 	"fmt"
 	"net"
 	"net/netip"
+	"slices"
 	"strconv"
 )
 
@@ -32,6 +34,25 @@ type Options struct {
 	// Default 64. More costs Batch x MTU octets of memory and saves little above 64.
 	// Platforms other than Linux move one at a time whatever it says.
 	Batch int `mapstructure:"batch"`
+	// Groups are the multicast groups, ADDRESS:PORT each, on which this listener hears
+	// clients that search for a gateway, and on which it announces itself. Default: none.
+	// Paho's clients use 225.1.1.1:1883 and [ff1e:feed:caca:dead::1]:1883. What is sent
+	// to a group comes from the address of Listen, since that is where clients connect;
+	// groups of the IP version that the listener does not speak are left out. A listener
+	// at one address uses the interface that has it, and so one at 127.0.0.1 needs
+	// group_interfaces [lo]. Each group whose port is not that of Listen costs a socket
+	// and ReceiveBuffer octets of buffer.
+	Groups []string `mapstructure:"groups"`
+	// GroupInterfaces are the names of the interfaces on which groups are used. Default:
+	// every interface that is up, can multicast and has an address of the group's IP
+	// version. They are looked for again every 30 s. Linux takes no more than
+	// net.ipv4.igmp_max_memberships (20) interfaces for IPv4 groups on one port.
+	GroupInterfaces []string `mapstructure:"group_interfaces"`
+	// GroupHops is how many networks a datagram to a group may cross, 1 to 255. A client
+	// that searches asks for a number of its own, and gets no more than this; one that
+	// asks for all gets this. Default 1, which is the local network. More needs routers
+	// that forward multicast, and reaches more machines.
+	GroupHops int `mapstructure:"group_hops"`
 }
 
 // Bounds of Options.
@@ -40,6 +61,7 @@ const (
 	maxMTU    = 65507 // what IPv4 leaves of 65535 octets after its own header and UDP's
 	maxBuffer = 1 << 30
 	maxBatch  = 1024
+	maxHops   = 255
 )
 
 // DefaultOptions returns the defaults that the fields of Options name.
@@ -50,6 +72,7 @@ func DefaultOptions() Options {
 		ReceiveBuffer: 4 << 20,
 		SendBuffer:    1 << 20,
 		Batch:         64,
+		GroupHops:     1,
 	}
 }
 
@@ -72,7 +95,7 @@ func (o Options) Validate() error {
 			return fmt.Errorf("%s: %d is not allowed: %d to %d", r.key, r.value, r.min, r.max)
 		}
 	}
-	return nil
+	return o.validateGroups()
 }
 
 func validateListen(listen string) error {
@@ -87,7 +110,47 @@ func validateListen(listen string) error {
 		return bad("the port is not a number from 0 to 65535")
 	}
 	if ip, err := netip.ParseAddr(host); err == nil && ip.IsMulticast() {
-		return bad("it is a group address, not one of this machine's")
+		return bad("it is a group address, which belongs into groups")
 	}
 	return nil
+}
+
+func (o Options) validateGroups() error {
+	if _, err := parseGroups(o.Groups); err != nil {
+		return err
+	}
+	if slices.Contains(o.GroupInterfaces, "") {
+		return errors.New(`group_interfaces: "" is not allowed: the name of an interface, such as eth0`)
+	}
+	if len(o.Groups) > 0 && (o.GroupHops < 1 || o.GroupHops > maxHops) {
+		return fmt.Errorf("group_hops: %d is not allowed: 1 to %d", o.GroupHops, maxHops)
+	}
+	return nil
+}
+
+// parseGroups reads Options.Groups.
+func parseGroups(list []string) ([]netip.AddrPort, error) {
+	var groups []netip.AddrPort
+	for _, text := range list {
+		bad := func(why string) error {
+			return fmt.Errorf("groups: %q is not allowed: %s; write ADDRESS:PORT, such as 225.1.1.1:1883 or [ff1e:feed:caca:dead::1]:1883", text, why)
+		}
+		group, err := netip.ParseAddrPort(text)
+		switch {
+		case err != nil:
+			return nil, bad("it is no ADDRESS:PORT")
+		case group.Addr().Zone() != "":
+			return nil, bad("interfaces are named in group_interfaces")
+		case !group.Addr().Unmap().IsMulticast():
+			return nil, bad("the address is not that of a multicast group")
+		case group.Port() == 0:
+			return nil, bad("the port is 0")
+		}
+		group = netip.AddrPortFrom(group.Addr().Unmap(), group.Port())
+		if slices.Contains(groups, group) {
+			return nil, bad("it is there twice")
+		}
+		groups = append(groups, group)
+	}
+	return groups, nil
 }

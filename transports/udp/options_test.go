@@ -43,6 +43,42 @@ func TestListenAddresses(t *testing.T) {
 	}
 }
 
+func TestGroupOptions(t *testing.T) {
+	for group, why := range map[string]string{
+		"225.1.1.1:1883":                  "",
+		"[ff1e:feed:caca:dead::1]:1883":   "",
+		"[::ffff:225.1.1.1]:1883":         "",
+		"225.1.1.1":                       "ADDRESS:PORT",
+		"225.1.1.1:0":                     "port is 0",
+		"192.0.2.1:1883":                  "not that of a multicast group",
+		"255.255.255.255:1883":            "not that of a multicast group",
+		"[ff02::1%eth0]:1883":             "group_interfaces",
+		"group.example:1883":              "ADDRESS:PORT",
+		"":                                "ADDRESS:PORT",
+		"225.1.1.2:1 and 225.1.1.2:1":     "twice",
+		"225.1.1.2:1 and ::ffff:e101:102": "ADDRESS:PORT",
+	} {
+		o := DefaultOptions()
+		o.Groups = strings.Split(group, " and ")
+		switch err := o.Validate(); {
+		case (err == nil) != (why == ""):
+			t.Errorf("%q: %v", group, err)
+		case err != nil && (!strings.HasPrefix(err.Error(), "groups: ") || !strings.Contains(err.Error(), why)):
+			t.Errorf("%q: %v, want %q", group, err, why)
+		}
+	}
+	o := DefaultOptions()
+	o.GroupInterfaces = []string{"eth0", ""}
+	if err := o.Validate(); err == nil || !strings.HasPrefix(err.Error(), "group_interfaces: ") {
+		t.Errorf("an interface without a name: %v", err)
+	}
+	o = DefaultOptions()
+	o.Listen = "225.1.1.1:1883"
+	if err := o.Validate(); err == nil || !strings.Contains(err.Error(), "groups") {
+		t.Errorf("a group to listen at: %v", err)
+	}
+}
+
 func TestBounds(t *testing.T) {
 	for _, test := range []struct {
 		key      string
@@ -53,6 +89,7 @@ func TestBounds(t *testing.T) {
 		{"receive_buffer", func(o *Options, n int) { o.ReceiveBuffer = n }, 0, 1 << 30},
 		{"send_buffer", func(o *Options, n int) { o.SendBuffer = n }, 0, 1 << 30},
 		{"batch", func(o *Options, n int) { o.Batch = n }, 1, 1024},
+		{"group_hops", func(o *Options, n int) { o.GroupHops, o.Groups = n, []string{"225.1.1.1:1883"} }, 1, 255},
 	} {
 		for _, n := range []int{test.min - 1, test.min, test.max, test.max + 1} {
 			o := DefaultOptions()

@@ -81,20 +81,22 @@ func (s *portableSocket) receive() ([]transports.Datagram, error) {
 	if err != nil {
 		return nil, err
 	}
-	local := s.local
+	local, group := s.local, false
 	if s.wildcard {
-		local = s.arrivedAt(s.oob[:oobn], from.Addr().Unmap().Is4())
+		local, group = s.arrivedAt(s.oob[:oobn], from.Addr().Unmap().Is4())
 	}
 	s.batch[0] = transports.Datagram{
-		Addr:  transports.IPAddr(from, s.zone(from.Addr().Zone())),
-		Local: local,
-		Data:  s.data[:n],
+		Addr:      transports.IPAddr(from, s.zone(from.Addr().Zone())),
+		Local:     local,
+		Data:      s.data[:n],
+		Multicast: group,
 	}
 	return s.batch[:], nil
 }
 
-// arrivedAt reads from the ancillary data where a datagram was sent to.
-func (s *portableSocket) arrivedAt(oob []byte, ip4 bool) transports.Addr {
+// arrivedAt reads from the ancillary data where a datagram was sent to, and whether that is
+// a group or a broadcast address.
+func (s *portableSocket) arrivedAt(oob []byte, ip4 bool) (local transports.Addr, group bool) {
 	var dst net.IP
 	var index int
 	if ip4 {
@@ -111,7 +113,7 @@ func (s *portableSocket) arrivedAt(oob []byte, ip4 bool) transports.Addr {
 	}
 	ip, ok := netip.AddrFromSlice(dst)
 	if !ok {
-		return transports.Addr{}
+		return transports.Addr{}, false
 	}
 	return localOf(ip, s.port, uint32(index))
 }
@@ -207,4 +209,33 @@ func leaveFrom(from netip.Addr, index uint32) []byte {
 		return (&ipv4.ControlMessage{Src: src, IfIndex: int(index)}).Marshal()
 	}
 	return (&ipv6.ControlMessage{Src: src, IfIndex: int(index)}).Marshal()
+}
+
+// sendGroup sets interface and hops on the socket, which concern nothing but groups: not
+// every platform takes them along with a datagram.
+func (s *portableSocket) sendGroup(t target, hops int, data []byte) error {
+	group, ifi := t.group, &t.nic.Interface
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err := s.arm(); err != nil {
+		return err
+	}
+	var err error
+	if group.Addr().Is4() {
+		c := ipv4.NewPacketConn(s.conn)
+		err = errors.Join(c.SetMulticastInterface(ifi), c.SetMulticastTTL(hops))
+		_ = c.SetMulticastLoopback(true)
+	} else {
+		c := ipv6.NewPacketConn(s.conn)
+		err = errors.Join(c.SetMulticastInterface(ifi), c.SetMulticastHopLimit(hops))
+		_ = c.SetMulticastLoopback(true)
+		group = netip.AddrPortFrom(group.Addr().WithZone(ifi.Name), group.Port())
+	}
+	if err != nil {
+		return err
+	}
+	if _, err = s.conn.WriteToUDPAddrPort(data, group); errors.Is(err, os.ErrDeadlineExceeded) {
+		return transports.ErrBusy
+	}
+	return err
 }

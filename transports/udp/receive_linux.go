@@ -88,14 +88,15 @@ func (s *batchSocket) receive() ([]transports.Datagram, error) {
 			s.dropped.truncated.Add(1)
 			continue
 		}
-		local := s.local
+		local, group := s.local, false
 		if s.wildcard {
-			local = s.arrivedAt(r.controls[i].bytes(int(h.Hdr.Controllen)))
+			local, group = s.arrivedAt(r.controls[i].bytes(int(h.Hdr.Controllen)))
 		}
 		r.batch = append(r.batch, transports.Datagram{
-			Addr:  senderOf(&r.names[i]),
-			Local: local,
-			Data:  r.data[i][:h.Len],
+			Addr:      senderOf(&r.names[i]),
+			Local:     local,
+			Data:      r.data[i][:h.Len],
+			Multicast: group,
 		})
 	}
 	return r.batch, nil
@@ -112,12 +113,13 @@ func senderOf(name *unix.RawSockaddrInet6) transports.Addr {
 	return transports.IPAddr(netip.AddrPortFrom(netip.AddrFrom16(name.Addr), port), name.Scope_id)
 }
 
-// arrivedAt reads from the ancillary data where a datagram was sent to.
-func (s *batchSocket) arrivedAt(oob []byte) (local transports.Addr) {
+// arrivedAt reads from the ancillary data where a datagram was sent to, and whether that is
+// a group or a broadcast address.
+func (s *batchSocket) arrivedAt(oob []byte) (local transports.Addr, group bool) {
 	for len(oob) >= unix.SizeofCmsghdr {
 		h, data, rest, err := unix.ParseOneSocketControlMessage(oob)
 		if err != nil {
-			return local
+			return local, group
 		}
 		oob = rest
 		switch {
@@ -126,12 +128,12 @@ func (s *batchSocket) arrivedAt(oob []byte) (local transports.Addr) {
 			// address of the interface differs from the destination.
 			index, own, dst := binary.NativeEndian.Uint32(data), [4]byte(data[4:8]), [4]byte(data[8:12])
 			if own != dst {
-				return groupLocal(true, s.port, index)
+				return groupLocal(true, s.port, index), true
 			}
 			return localOf(netip.AddrFrom4(dst), s.port, index)
 		case h.Level == unix.IPPROTO_IPV6 && h.Type == unix.IPV6_PKTINFO && len(data) >= unix.SizeofInet6Pktinfo:
-			local = localOf(netip.AddrFrom16([16]byte(data[:16])), s.port, binary.NativeEndian.Uint32(data[16:]))
+			local, group = localOf(netip.AddrFrom16([16]byte(data[:16])), s.port, binary.NativeEndian.Uint32(data[16:]))
 		}
 	}
-	return local
+	return local, group
 }

@@ -12,18 +12,17 @@
 package udp
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"net"
 	"net/netip"
 	"sync/atomic"
-	"time"
 
 	"mqttsn-gateway/transports"
 )
 
-// Link is a UDP socket. It implements transports.Link and transports.DropCounter.
+// Link is a UDP socket, with others that listen to multicast groups. It implements
+// transports.Link, transports.Broadcaster and transports.DropCounter.
 type Link struct {
 	conn    *net.UDPConn
 	socket  socket
@@ -31,6 +30,7 @@ type Link struct {
 	name    string
 	mtu     int
 	dropped counters
+	groups  *groups // nil without groups
 }
 
 // socket moves datagrams. receive is called from one goroutine, send from any.
@@ -40,6 +40,8 @@ type socket interface {
 	receive() ([]transports.Datagram, error)
 	// send is Link.Send.
 	send(batch []transports.Datagram) (sent int, err error)
+	// sendGroup sends one datagram to a group through an interface. It never blocks.
+	sendGroup(t target, hops int, data []byte) error
 	// receiveBuffer and sendBuffer return the sizes that the system granted.
 	receiveBuffer() int
 	sendBuffer() int
@@ -62,12 +64,22 @@ type Drops struct {
 	Unsendable uint64
 }
 
-// Listen opens the link. Its errors name the option or say what to do.
+// opening makes a socket of a connection.
+type opening func(*net.UDPConn, Options, *counters) (socket, error)
+
+// Listen opens the link and joins its groups, at least one if there are any. Its errors
+// name the option or say what to do.
 func Listen(o Options) (*Link, error) {
-	return listen(o, newSocket)
+	return listen(o, newSocket, interfaces, false)
 }
 
-func listen(o Options, open func(*net.UDPConn, Options, *counters) (socket, error)) (*Link, error) {
+// Search is Listen for a program that looks for gateways: it may send to groups that it
+// cannot listen to, because another program has their port.
+func Search(o Options) (*Link, error) {
+	return listen(o, newSocket, interfaces, true)
+}
+
+func listen(o Options, open opening, list func() ([]nic, error), deaf bool) (*Link, error) {
 	if err := o.Validate(); err != nil {
 		return nil, err
 	}
@@ -76,6 +88,9 @@ func listen(o Options, open func(*net.UDPConn, Options, *counters) (socket, erro
 		return nil, fmt.Errorf("listen: %q cannot be resolved: %w", o.Listen, err)
 	}
 	conn, err := net.ListenUDP("udp", addr)
+	if errors.Is(err, errInUse) && (len(addr.IP) == 0 || addr.IP.IsUnspecified()) {
+		conn, err = listenAmidGroups(addr, err)
+	}
 	if err != nil {
 		return nil, listenError(o.Listen, err)
 	}
@@ -89,6 +104,10 @@ func listen(o Options, open func(*net.UDPConn, Options, *counters) (socket, erro
 	if l.socket, err = open(conn, o, &l.dropped); err != nil {
 		_ = conn.Close()
 		return nil, fmt.Errorf("udp %s: %w", o.Listen, err)
+	}
+	if err := l.openGroups(o, open, list, deaf); err != nil {
+		_ = l.Close()
+		return nil, err
 	}
 	return l, nil
 }
@@ -105,6 +124,14 @@ func listenError(listen string, err error) error {
 		advice = "no interface of this machine has that address; choose another with --udp"
 	}
 	return fmt.Errorf("listen: cannot listen at UDP %q: %w (%s)", listen, cause(err), advice)
+}
+
+// groupError says what to do about a group whose port cannot be had.
+func groupError(group netip.AddrPort, err error) error {
+	if !errors.Is(err, errInUse) {
+		return cause(err)
+	}
+	return fmt.Errorf("UDP port %d is another program's (stop it, or run both as the same user): %w", group.Port(), cause(err))
 }
 
 // cause is the innermost error: package net would repeat the address.
@@ -135,7 +162,13 @@ func (l *Link) SendBuffer() int { return l.socket.sendBuffer() }
 
 // ReceiveDrops is how many datagrams were lost because the receive buffer was full; 0
 // on platforms that do not tell.
-func (l *Link) ReceiveDrops() uint64 { return l.socket.overflows() }
+func (l *Link) ReceiveDrops() uint64 {
+	drops := l.socket.overflows()
+	for _, e := range l.ears() {
+		drops += e.socket.overflows()
+	}
+	return drops
+}
 
 // Drops is how many datagrams the link has dropped itself.
 func (l *Link) Drops() Drops {
@@ -149,10 +182,25 @@ func (l *Link) Drops() Drops {
 // Close closes the socket; Serve then returns nil. It may be called from any goroutine
 // and more than once.
 func (l *Link) Close() error {
+	for _, e := range l.ears() {
+		e.close()
+	}
 	if err := l.conn.Close(); err != nil && !errors.Is(err, net.ErrClosed) {
 		return err
 	}
 	return nil
+}
+
+// ears are the sockets beside the link's own.
+func (l *Link) ears() (ears []*ear) {
+	if l.groups != nil {
+		for _, e := range l.groups.ears {
+			if e.socket != nil {
+				ears = append(ears, e)
+			}
+		}
+	}
+	return ears
 }
 
 // Send sends the batch in order and returns how many datagrams the system took. One
@@ -161,46 +209,4 @@ func (l *Link) Close() error {
 // with transports.ErrBusy; after Close all is, with net.ErrClosed.
 func (l *Link) Send(batch []transports.Datagram) (sent int, err error) {
 	return l.socket.send(batch)
-}
-
-// Serve hands on what arrives until ctx is done or the link is closed, and returns nil
-// then. Errors of the socket are passed over, since on UDP nearly all of them tell of a
-// datagram that was sent earlier; Serve gives up when nothing else comes any more.
-func (l *Link) Serve(ctx context.Context, recv func(batch []transports.Datagram)) error {
-	stop := context.AfterFunc(ctx, func() {
-		_ = l.conn.SetReadDeadline(time.Unix(1, 0)) // wakes receive
-	})
-	defer stop()
-	for failures := 0; ; {
-		batch, err := l.socket.receive()
-		switch {
-		case ctx.Err() != nil, errors.Is(err, net.ErrClosed):
-			return nil
-		case err == nil:
-			failures = 0
-			if len(batch) > 0 {
-				recv(batch)
-			}
-		case errors.Is(err, errPeerGone):
-			// An earlier datagram of ours found no one: not our concern.
-		default:
-			if failures++; failures == maxFailures {
-				return fmt.Errorf("%s: receive: %w", l.name, cause(err))
-			}
-			pause(ctx, failures)
-		}
-	}
-}
-
-// maxFailures in a row end Serve, after some five seconds.
-const maxFailures = 60
-
-// pause waits 1 ms, longer after more failures, at most 100 ms.
-func pause(ctx context.Context, failures int) {
-	t := time.NewTimer(min(time.Millisecond<<min(failures, 10), 100*time.Millisecond))
-	defer t.Stop()
-	select {
-	case <-t.C:
-	case <-ctx.Done():
-	}
 }

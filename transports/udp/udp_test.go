@@ -16,6 +16,7 @@ import (
 
 var _ interface {
 	transports.Link
+	transports.Broadcaster
 	transports.DropCounter
 } = (*Link)(nil)
 
@@ -261,7 +262,7 @@ func TestSendOutlivesServe(t *testing.T) {
 func TestCloseRaces(t *testing.T) {
 	onEach(t, func(t *testing.T, open opener) {
 		for range 20 {
-			l, err := listen(testOptions(""), open)
+			l, err := listen(testOptions(""), open, interfaces, false)
 			if err != nil {
 				t.Fatal(err)
 			}
