@@ -23,6 +23,7 @@ type hand struct {
 	told     bool  // and has answered REGACK
 	crowded  bool  // the client answered REGISTER with "congestion"
 	acked    bool  // the broker was told that the client has it
+	once     bool  // no copy of the packet that waits for an answer was sent before; paced lines only
 }
 
 // phase is what the message in hand waits for.
@@ -34,6 +35,7 @@ const (
 	publishing               // PUBACK or PUBREC
 	releasing                // PUBCOMP
 	pausing                  // the client to have room again; maybe with no message in hand
+	pacing                   // the line to be free, with no message in hand
 )
 
 // delivered takes a message of the broker.
@@ -91,14 +93,19 @@ func (s *Session) refuseDelivery(d *delivery, code broker.Code, why Reason, fx *
 // listening reports whether the client may be sent messages.
 func (s *Session) listening() bool { return s.state == Active || s.state == Awake }
 
-// next goes on with the queue, one QoS 1 or 2 message at a time. When there is no more
-// for a client that was woken, or it has had its share, it is told so [SN-6.14].
+// next goes on with the queue, one QoS 1 or 2 message at a time, and no faster than the
+// line. When there is no more for a client that was woken, or it has had its share, it is
+// told so [SN-6.14].
 func (s *Session) next(t instant, fx *Effects) {
 	if !s.listening() || s.holding() {
 		return
 	}
 	for s.hand.phase == idle {
 		if s.state == Awake && (s.drainLeft <= 0 || t >= s.since) {
+			break
+		}
+		if s.line.busy(t) {
+			s.yield()
 			break
 		}
 		d, ok := s.queue.pop()
@@ -122,7 +129,7 @@ func (s *Session) step(t instant, fx *Effects) {
 	if h.phase == releasing {
 		fx.Retransmissions++
 		fx.pubrel(h.msgID)
-		s.arm(t)
+		s.arm(t, false, fx)
 		return
 	}
 	a := s.address(h.msg.Topic)
@@ -147,14 +154,15 @@ func (s *Session) sendRegister(t instant, fx *Effects) {
 		s.giveUp(broker.CodePacketTooLarge, TooLarge, fx)
 		return
 	}
-	if h.regMsgID == 0 {
+	first := h.regMsgID == 0
+	if first {
 		h.regMsgID = s.nextMsgID()
 	} else {
 		fx.Retransmissions++
 	}
 	h.phase = registering
 	fx.send(mqttsn.Register{TopicID: h.topicID, MsgID: h.regMsgID, TopicName: []byte(h.msg.Topic)}.Append(fx.arena))
-	s.arm(t)
+	s.arm(t, first, fx)
 }
 
 func (s *Session) sendPublish(t instant, fx *Effects) {
@@ -180,10 +188,12 @@ func (s *Session) sendPublish(t instant, fx *Effects) {
 	}.Append(fx.arena))
 	if h.qos == 0 {
 		s.done(fx)
+		s.pace(t, fx)
 		return
 	}
+	first := !h.sent
 	h.phase, h.sent = publishing, true
-	s.arm(t)
+	s.arm(t, first, fx)
 }
 
 // fits reports whether a packet with a body of n octets is within the MTU.

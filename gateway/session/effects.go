@@ -72,6 +72,15 @@ func (fx *Effects) send(arena []byte) {
 	fx.ends = append(fx.ends, len(arena))
 }
 
+// last is how many octets the packet sent last has.
+func (fx *Effects) last() int {
+	start, n := 0, len(fx.ends)
+	if n > 1 {
+		start = fx.ends[n-2]
+	}
+	return fx.ends[n-1] - start
+}
+
 func (fx *Effects) connack(c mqttsn.ReturnCode) {
 	fx.send(mqttsn.Connack{ReturnCode: c}.Append(fx.arena))
 }

@@ -51,6 +51,10 @@ func TestValidateNamesTheKey(t *testing.T) {
 	for setting, want := range map[string]string{
 		"t_retry=0s":            "t_retry: 0s is out of range: 1ms to 1h0m0s",
 		"t_retry=2h":            "t_retry: 2h0m0s is out of range: 1ms to 1h0m0s",
+		"t_retry_min=0s":        "t_retry_min: 0s is out of range: 1ms to 1h0m0s",
+		"t_retry_max=2h":        "t_retry_max: 2h0m0s is out of range: 1ms to 1h0m0s",
+		"t_retry_min=11s":       "t_retry_min: 11s is more than t_retry, which is 10s: allowed is up to that",
+		"t_retry_max=9s":        "t_retry_max: 9s is less than t_retry, which is 10s: allowed is that and more",
 		"n_retry=-1":            "n_retry: -1 is out of range: 0 to 100",
 		"tolerance=lax":         `tolerance: "lax" is not a policy: even or spec`,
 		"max_topics=65535":      "max_topics: 65535 is out of range: 1 to 65534",
@@ -61,6 +65,20 @@ func TestValidateNamesTheKey(t *testing.T) {
 		o := DefaultOptions()
 		if err := setOption(&o, setting); err == nil || err.Error() != want {
 			t.Errorf("%s: %v, want %s", setting, err, want)
+		}
+	}
+}
+
+// Whoever sets T_retry alone need not know that it has bounds on radios.
+func TestDefaultBoundsGiveWay(t *testing.T) {
+	for _, d := range []time.Duration{time.Millisecond, time.Second, 10 * time.Second, time.Hour} {
+		o := DefaultOptions()
+		o.TRetry = d
+		if err := o.Validate(); err != nil {
+			t.Errorf("t_retry=%v: %v", d, err)
+		}
+		if least, most := o.tRetryBounds(); least > d || most < d || least > o.TRetryMin || most < o.TRetryMax {
+			t.Errorf("t_retry=%v: the bounds are %v and %v", d, least, most)
 		}
 	}
 }

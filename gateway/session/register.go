@@ -30,6 +30,7 @@ func (s *Session) packetRegack(t instant, p *mqttsn.Regack, fx *Effects) {
 		fx.drop(Unexpected)
 		return
 	}
+	s.answered(t, registering)
 	h.regMsgID = 0
 	s.regacked = true
 	topic := s.topics.byID(h.topicID)

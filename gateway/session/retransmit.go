@@ -7,7 +7,8 @@ import (
 
 // The text gives retransmission to clients only [SN-6.13]; a gateway that leaves it out
 // loses messages. REGISTER, PUBLISH and PUBREL are sent again after TRetry, NRetry
-// times, while the client listens.
+// times, while the client listens. On radios and serial lines TRetry is where it begins:
+// see pace.go.
 //
 // What then? A sleeper has gone back to sleep. An active client may be out of reach:
 // the message stays in hand and nothing is sent until the client shows life, with any
@@ -18,9 +19,6 @@ import (
 // "congestion". Some clients do not know REGISTER; and a network that loses three
 // packets of ten both ways loses twenty in a row one time in a million.
 const maxRounds = 5
-
-// arm starts the timer for the answer to the packet just sent.
-func (s *Session) arm(t instant) { s.retryAt = t.after(s.o.TRetry) }
 
 // retry acts on that timer.
 func (s *Session) retry(t instant, fx *Effects) {
@@ -33,15 +31,22 @@ func (s *Session) retry(t instant, fx *Effects) {
 		s.exhausted(t, fx)
 	default:
 		h.tries++
+		s.unanswered()
 		s.step(t, fx)
 	}
 	s.next(t, fx)
+	if s.hand.phase == idle {
+		s.line.at = 0 // nothing waits: what comes next is not late
+	}
 }
 
 // exhausted decides about a message that the client has not answered NRetry+1 times.
 func (s *Session) exhausted(t instant, fx *Effects) {
 	h := &s.hand
 	h.tries = 0
+	if h.phase != pausing {
+		s.line.forget() // it was out of reach; what it will be when it is back is not known
+	}
 	if h.phase == registering || h.crowded {
 		h.rounds++
 		if h.rounds >= maxRounds && (h.crowded || !s.regacked) {
@@ -79,7 +84,7 @@ func (s *Session) hold(t instant) {
 	s.hand.phase, s.hand.regMsgID = pausing, 0
 	s.retryAt = 0
 	if s.listening() {
-		s.arm(t)
+		s.retryAt = t.after(s.o.TRetry)
 	}
 }
 
@@ -94,6 +99,7 @@ func (s *Session) packetPuback(t instant, p *mqttsn.Puback, fx *Effects) {
 		fx.drop(Unexpected)
 		return
 	}
+	s.answered(t, publishing)
 	switch p.ReturnCode {
 	case mqttsn.Accepted:
 		if h.qos == 2 {
@@ -147,8 +153,7 @@ func (s *Session) refused() {
 func (s *Session) refusedQoS0(t instant, p *mqttsn.Puback) {
 	switch p.ReturnCode {
 	case mqttsn.Congestion:
-		if s.hand.phase == idle {
-			s.hand.phase = pausing
+		if s.hand.phase == idle || s.hand.phase == pacing {
 			s.hold(t)
 		}
 	case mqttsn.InvalidTopicID:
@@ -167,15 +172,17 @@ func (s *Session) packetPubrec(t instant, p *mqttsn.Pubrec, fx *Effects) {
 		fx.pubrel(p.MsgID)
 		return
 	}
-	if h.phase == releasing {
-		fx.Retransmissions++
-	} else {
+	first := h.phase != releasing
+	if first {
+		s.answered(t, publishing)
 		s.settle(broker.CodeSuccess, fx)
 		h.phase, h.tries, h.regMsgID = releasing, 0, 0
+	} else {
+		fx.Retransmissions++
 	}
 	fx.pubrel(h.msgID)
 	if s.listening() {
-		s.arm(t)
+		s.arm(t, first, fx)
 	}
 }
 
@@ -185,6 +192,7 @@ func (s *Session) packetPubcomp(t instant, p *mqttsn.Pubcomp, fx *Effects) {
 		fx.drop(Unexpected)
 		return
 	}
+	s.answered(t, releasing)
 	s.done(fx)
 	s.next(t, fx)
 }

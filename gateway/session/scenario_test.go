@@ -32,7 +32,7 @@ var rewrite = flag.Bool("rewrite", false, "write what happened into the scenario
 //	broker closed       the connection has ended; code=
 //	run                 time passes, Expire is called whenever the deadline has come
 //	queued, deadline    print Queued, Deadline
-//	mtu N               SetPath with that MTU
+//	mtu N, rate N       SetPath with that MTU or Rate, and the other as it was
 //
 // Before the first of them: "option key=value", "predefined ID topic client", "manual" (else
 // the broker grants every request at once).
@@ -110,6 +110,7 @@ type scenario struct {
 	predefined []PredefinedTopic
 	manual     bool
 	s          *Session
+	path       Path
 	fx         Effects
 	start, now time.Time
 	state      State
@@ -124,6 +125,7 @@ func newScenario(out *strings.Builder) *scenario {
 func (sc *scenario) session() *Session {
 	if sc.s == nil {
 		sc.s = New("dev", &sc.options, 0)
+		sc.s.SetPath(sc.path)
 	}
 	return sc.s
 }
@@ -200,13 +202,15 @@ func (sc *scenario) step(who string, what []string) error {
 		sc.print("", "-- %d messages, %d octets", n, bytes)
 	case "deadline":
 		sc.print("", "-- deadline %s", sc.deadline())
-	case "mtu":
-		w := newWords(what)
-		var n int
-		if _, err := fmt.Sscan(w.text(), &n); err != nil {
+	case "mtu", "rate":
+		n := &sc.path.MTU
+		if who == "rate" {
+			n = &sc.path.Rate
+		}
+		if _, err := fmt.Sscan(newWords(what).text(), n); err != nil {
 			return err
 		}
-		sc.session().SetPath(Path{MTU: n})
+		sc.session().SetPath(sc.path)
 		return nil
 	default:
 		return fmt.Errorf("%s: not understood", who)

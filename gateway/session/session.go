@@ -43,6 +43,8 @@ type Session struct {
 	up     []exchange
 	asks   []ask
 
+	line line
+
 	mtu       int32
 	token     broker.Token // given last
 	connect   broker.Token // of the Connect request, while link is opening
@@ -114,10 +116,14 @@ func (s *Session) SetPath(p Path) {
 		p.MTU = mqttsn.MaxPacket
 	}
 	s.mtu = int32(p.MTU)
+	s.setRate(p.Rate)
 }
 
 // Moved tells that the next packet comes from another peer than the last.
-func (s *Session) Moved() { s.moved = true }
+func (s *Session) Moved() {
+	s.moved = true
+	s.forgetWay()
+}
 
 // Packet takes a packet of the client, as decoded: a pointer to one of the structs of
 // package mqttsn. It is not kept.
