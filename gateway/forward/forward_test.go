@@ -166,7 +166,7 @@ func TestBadPacketsOfTheGateway(t *testing.T) {
 			"01 02 03",                             // no address has three octets
 			"C0 00 02 09 00 00",                    // port 0
 			"E1 01 01 01 07 5B",                    // a group
-			"FF FF FF FF 07 5B",                    // everybody
+			"FFFFFFFF 07 5B",                       // everybody
 			"00 00 00 00 07 5B",                    // nobody
 			"00000000000000000000FFFFC0000209075B", // IPv4 in disguise
 		} {

@@ -301,6 +301,12 @@ func (w *world) resolve(_ context.Context, host string) ([]netip.Addr, error) {
 	return addrs, nil
 }
 
+func (w *world) lookedUp() int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.lookups
+}
+
 func (w *world) setName(addrs ...string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()

@@ -79,12 +79,10 @@ func (o Options) validateTo() error {
 	if n, err := strconv.ParseUint(port, 10, 16); err != nil || n == 0 {
 		return bad("the port is not a number from 1 to 65535")
 	}
-	ip, err := netip.ParseAddr(host)
+	ip, _ := netip.ParseAddr(host) // the zero Addr for a name
 	switch {
 	case host == "":
 		return bad("it names no host")
-	case err != nil: // a name
-		return nil
 	case ip.IsUnspecified():
 		return bad("it stands for every address, and the gateway has one")
 	case ip.IsMulticast():

@@ -75,27 +75,25 @@ func newUplink(o Options, c *counts, log *slog.Logger) *uplink {
 // run keeps the way open until ctx is done. It returns an error only when the local
 // address cannot be had from the beginning.
 func (u *uplink) run(ctx context.Context) error {
-	for wait := time.Duration(0); ; {
+	for wait := time.Duration(0); ctx.Err() == nil; {
 		conn, err := u.connect(ctx)
-		switch {
-		case err == nil:
+		if err == nil {
 			err = u.carry(ctx, conn)
 			if time.Since(u.opened) > longestWait {
 				wait = 0
 			}
-		case ctx.Err() == nil && !u.bound && isBindError(err):
+		}
+		switch {
+		case err == nil, ctx.Err() != nil: // a fresh socket is wanted, or none any more
+		case !u.bound && isBindError(err):
 			return bindError(u.options.Local, err)
+		default:
+			u.health.lost(err)
+			wait = min(max(2*wait, firstWait), longestWait)
+			pause(ctx, wait)
 		}
-		if ctx.Err() != nil {
-			return nil
-		}
-		if err == nil {
-			continue // a fresh socket is wanted
-		}
-		u.health.lost(err)
-		wait = min(max(2*wait, firstWait), longestWait)
-		pause(ctx, wait)
 	}
+	return nil
 }
 
 // connect opens a socket to the gateway.
