@@ -14,12 +14,15 @@ import (
 // in and each packet that can come, testdata/table.golden lists what comes of it. A cell
 // that is not listed fails the test, and so does a listed one that is not there any more.
 
-// situations lead to each state, some states by several ways.
-var situations = []struct {
+// setting is a situation that a client can be in, and the steps that lead to it.
+type setting struct {
 	name  string
 	state State
 	steps []string
-}{
+}
+
+// situations lead to each state, some states by several ways.
+var situations = []setting{
 	{"disconnected, never seen", Disconnected, nil},
 	{"disconnected, session stored", Disconnected, []string{
 		"0s device CONNECT duration=60", "0s device REGISTER msg=1 s/mine", "1s device DISCONNECT"}},
@@ -98,24 +101,33 @@ var packets = []string{
 	"ENCAPSULATED",
 }
 
-const tableFile = "testdata/table.golden"
-
 func TestTable(t *testing.T) {
+	checkTable(t, "testdata/table.golden", situations, nil)
+}
+
+// checkTable compares what comes of each packet in each of the situations with a file.
+// after looks at each session then.
+func checkTable(t *testing.T, file string, in []setting, after func(string, *scenario)) {
+	t.Helper()
 	var out strings.Builder
-	out.WriteString("# What comes of each packet in each situation. Written by go test -run TestTable -rewrite.\n")
-	for _, sit := range situations {
+	fmt.Fprintf(&out, "# What comes of each packet in each situation. Written by go test -run %s -rewrite.\n", t.Name())
+	for _, sit := range in {
 		fmt.Fprintf(&out, "\n== %s\n", sit.name)
 		for _, p := range packets {
-			fmt.Fprintf(&out, "%-48s %s\n", p, cell(t, sit.steps, sit.state, p))
+			text, sc := cell(t, sit.steps, sit.state, p)
+			fmt.Fprintf(&out, "%-48s %s\n", p, text)
+			if after != nil {
+				after(sit.name+", "+p, sc)
+			}
 		}
 	}
 	if *rewrite {
-		if err := os.WriteFile(tableFile, []byte(out.String()), 0o644); err != nil {
+		if err := os.WriteFile(file, []byte(out.String()), 0o644); err != nil {
 			t.Fatal(err)
 		}
 		return
 	}
-	want, err := os.ReadFile(tableFile)
+	want, err := os.ReadFile(file)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -125,7 +137,7 @@ func TestTable(t *testing.T) {
 }
 
 // cell brings a session into a situation and returns what it does with a packet.
-func cell(t *testing.T, steps []string, state State, packet string) string {
+func cell(t *testing.T, steps []string, state State, packet string) (string, *scenario) {
 	t.Helper()
 	sc := situation(t, steps, state)
 	sc.manual = true // what the broker answers is another step
@@ -137,7 +149,7 @@ func cell(t *testing.T, steps []string, state State, packet string) string {
 	for i := range lines {
 		lines[i] = strings.TrimSpace(lines[i])
 	}
-	return strings.Join(lines, "; ")
+	return strings.Join(lines, "; "), sc
 }
 
 func situation(t *testing.T, steps []string, state State) *scenario {
@@ -198,13 +210,7 @@ func checkCell(t *testing.T, state State, sc *scenario, packet string) {
 // Every state and every type of packet has to be in the table.
 func TestTableIsComplete(t *testing.T) {
 	for st := range States {
-		if !slices.ContainsFunc(situations, func(s struct {
-			name  string
-			state State
-			steps []string
-		}) bool {
-			return s.state == State(st)
-		}) {
+		if !slices.ContainsFunc(situations, func(s setting) bool { return s.state == State(st) }) {
 			t.Errorf("no situation for state %v", State(st))
 		}
 	}
@@ -226,7 +232,7 @@ func TestEventsInEverySituation(t *testing.T) {
 		`message #9 s/any "x" qos=1`, `message #1 ab "x" qos=2`, `message ab "x"`, `message s/any "x"`,
 		"closed code=0x8b", "closed code=0x8e", "closed code=0x00",
 	}
-	for _, sit := range situations {
+	for _, sit := range slices.Concat(situations, pauses) {
 		for _, ev := range events {
 			sc := situation(t, sit.steps, sit.state)
 			parts, err := split(ev)
