@@ -116,5 +116,5 @@ func (s *system) consoleFix(name, why string) string {
 	if s.raspberry() {
 		return "take the console off the port, " + why + ": sudo raspi-config nonint do_serial_cons 1, then reboot (in its menu: Interface Options, Serial Port, login shell no, hardware yes)"
 	}
-	return "remove console=" + name + " from the kernel's command line, " + why + ": sudo sed -i 's/console=" + name + "[^ \"]* *//' /etc/default/grub && sudo update-grub, then reboot"
+	return "remove console=" + name + " from the kernel's command line, " + why + "; with GRUB: sudo sed -i 's/console=" + name + "[^ \"]* *//' /etc/default/grub && sudo update-grub, then reboot"
 }

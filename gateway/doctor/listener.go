@@ -20,6 +20,8 @@ type Listener struct {
 	// Broker says that it is the embedded broker's, in whose place one that is there
 	// already can be used.
 	Broker bool
+	// Optional says that the gateway starts without it.
+	Optional bool
 	// ReceiveBuffer and SendBuffer are what the system is asked for, in octets; 0 is
 	// nothing.
 	ReceiveBuffer, SendBuffer int
@@ -88,9 +90,9 @@ func (s *system) listener(l Listener, err error) Finding {
 	}
 	t := s.portTrouble(l, err)
 	if t == nil {
-		return Finding{Status: Fail, Subject: l.subject(), Text: err.Error()}
+		t = &trouble{cause: err.Error()}
 	}
-	if t.running {
+	if t.running || l.Optional {
 		return t.finding(Warn, l.subject())
 	}
 	return t.finding(Fail, l.subject())

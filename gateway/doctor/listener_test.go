@@ -76,6 +76,7 @@ func TestPortTaken(t *testing.T) {
 	want(t, m.listener(Listener{Network: "tcp", Addr: ":1883", Broker: true, Flag: "--mqtt"}, errInUse), Fail, "mosquitto", "--broker mqtt://localhost:1883", "--mqtt")
 	m = newMachine(t, mosquitto.plus(table("udp", "0100007F:075B", 0)).plus(files{"/proc/480/exe": "-> /usr/bin/gateway"}))
 	want(t, m.listener(Listener{Network: "udp", Addr: ":1883"}, errInUse), Warn, "a gateway that is running has this port")
+	want(t, newMachine(t, nil).listener(Listener{Network: "tcp", Addr: ":8080", Optional: true}, errInUse), Warn, "another program has this port")
 	m = newMachine(t, table("udp", "0100007F:075B", 0).plus(files{"/proc/100/fd/7": "-> socket:[22222]"}))
 	want(t, m.listener(Listener{Network: "udp", Addr: ":1883"}, errInUse), Fail, "given twice")
 }

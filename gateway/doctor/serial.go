@@ -110,8 +110,13 @@ func (s *system) serialTrouble(name string, err error) *trouble {
 		return s.forbidden(device, n, err)
 	case errors.Is(err, syscall.EBUSY), errors.Is(err, syscall.EWOULDBLOCK):
 		return s.busy(device, files)
-	case errors.Is(err, syscall.ENOTTY):
+	case errors.Is(err, syscall.ENOTTY) && s.open(s.path(device)) != nil:
 		return s.notATerminal(name)
+	case errors.Is(err, syscall.ENOTTY), errors.Is(err, syscall.EINVAL):
+		return &trouble{
+			cause: "the port opens, but it cannot do this speed",
+			fixes: []string{"choose another, on both ends: --serial " + quote(name) + ",baud=115200"},
+		}
 	case errors.Is(err, syscall.EIO), errors.Is(err, syscall.ENXIO), errors.Is(err, syscall.ENODEV):
 		return s.dead(device, err)
 	}
@@ -129,7 +134,7 @@ func (s *system) terminal(device string) bool {
 // not.
 func classified(err error) bool {
 	for _, known := range []error{
-		fs.ErrPermission, syscall.EBUSY, syscall.EWOULDBLOCK, syscall.ENOTTY,
+		fs.ErrPermission, syscall.EBUSY, syscall.EWOULDBLOCK, syscall.ENOTTY, syscall.EINVAL,
 		syscall.EIO, syscall.ENXIO, syscall.ENODEV,
 	} {
 		if errors.Is(err, known) {

@@ -262,6 +262,11 @@ func TestSerialErrors(t *testing.T) {
 		t.Errorf("got %v", got)
 	}
 	m.refusals["/dev/ttyUSB0"] = nil
+	for _, err := range []error{syscall.EINVAL, syscall.ENOTTY} {
+		if got := m.explainSerial(byID, err); !errors.Is(got, err) || !strings.Contains(got.Error(), "cannot do this speed") {
+			t.Errorf("got %v", got)
+		}
+	}
 	if got := m.explainSerial(byID, library); got != library {
 		t.Errorf("got %v for what works by now", got)
 	}
