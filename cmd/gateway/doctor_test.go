@@ -1,0 +1,120 @@
+package main
+
+import (
+	"encoding/json"
+	"net"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"mqttsn-gateway/gateway/doctor"
+)
+
+// anywhere are flags with which every port is a free one.
+var anywhere = []string{"doctor", "--udp", "127.0.0.1:0", "--mqtt", "127.0.0.1:0", "--admin", "127.0.0.1:0"}
+
+// examined runs gateway doctor --json and returns the findings about some subjects; the
+// rest depends on the machine.
+func examined(t *testing.T, about string, args ...string) ([]doctor.Finding, error) {
+	t.Helper()
+	out, err := execute(append(args, "--json")...)
+	var report struct {
+		OK       bool
+		Findings []doctor.Finding
+	}
+	if e := json.Unmarshal([]byte(out), &report); e != nil {
+		t.Fatalf("%v in %s", e, out)
+	}
+	if report.OK != (err == nil) {
+		t.Errorf("ok is %t, and the error %v", report.OK, err)
+	}
+	return slices.DeleteFunc(report.Findings, func(f doctor.Finding) bool { return !strings.HasPrefix(f.Subject, about) }), err
+}
+
+func TestDoctor(t *testing.T) {
+	out, _ := execute(anywhere...)
+	for _, line := range []string{"ok    configuration: can be used\n", "ok    udp 127.0.0.1:0: free\n", "ok    tcp 127.0.0.1:0: free\n", "  clock: says ", "  serial"} {
+		if !strings.Contains(out, line) {
+			t.Errorf("no %q in\n%s", line, out)
+		}
+	}
+	if strings.Contains(out, "broker") {
+		t.Errorf("there is no broker elsewhere:\n%s", out)
+	}
+}
+
+func TestDoctorFindsTakenPorts(t *testing.T) {
+	u, err := net.ListenPacket("udp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer u.Close()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	udp, tcp := u.LocalAddr().String(), l.Addr().String()
+	got, err := examined(t, "udp", append(anywhere, "--udp", udp)...)
+	if len(got) != 2 || got[1].Status != doctor.Fail || got[1].Subject != "udp "+udp || len(got[1].Fixes) == 0 || err == nil || exitStatus(err) != 1 {
+		t.Errorf("got %+v, %v", got, err)
+	}
+	got, err = examined(t, "tcp", append(anywhere, "--mqtt", tcp)...)
+	if len(got) != 3 || got[1].Status != doctor.Fail || err == nil {
+		t.Errorf("got %+v, %v", got, err)
+	}
+	got, err = examined(t, "tcp", "doctor", "--udp", "127.0.0.1:0", "--mqtt", "127.0.0.1:0", "--admin", tcp)
+	if len(got) != 2 || got[1].Status != doctor.Fail || err == nil {
+		t.Errorf("got %+v, %v", got, err)
+	}
+}
+
+func TestDoctorAsksTheBroker(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	url := "mqtt://" + l.Addr().String()
+	l.Close()
+	password := filepath.Join(t.TempDir(), "password")
+	if err := os.WriteFile(password, []byte("x"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	args := []string{
+		"doctor", "--udp", "127.0.0.1:0", "--admin", "", "--broker", url,
+		"--set", "broker.username=gw", "--set", "broker.password_file=" + password,
+	}
+	got, err := examined(t, "broker", args...)
+	if err == nil || len(got) != 2 || got[0].Status != doctor.OK || got[0].Subject != "broker.password_file "+password ||
+		got[1].Status != doctor.Fail || got[1].Subject != "broker "+url || !strings.Contains(got[1].Text, "nothing listens") {
+		t.Errorf("got %+v, %v", got, err)
+	}
+	if got, _ := examined(t, "tcp", args...); len(got) != 0 {
+		t.Errorf("the embedded broker does not run: %+v", got)
+	}
+}
+
+func TestDoctorReadsTheConfiguration(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "gateway.yaml")
+	if err := os.WriteFile(file, []byte("session:\n  t_rety: 1s\nudp:\n  - listen: 127.0.0.1:99999\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	got, err := examined(t, "configuration", "doctor", "--config", file)
+	if err == nil || len(got) != 3 || got[0].Status != doctor.Fail || !strings.Contains(got[0].Text, file+":2: session.t_rety") ||
+		!strings.Contains(got[1].Text, "udp.0.listen") || got[2].Status != doctor.Warn {
+		t.Errorf("got %+v, %v", got, err)
+	}
+	if got, _ := examined(t, "udp", "doctor", "--config", file); len(got) != 0 {
+		t.Errorf("got %+v", got)
+	}
+	got, err = examined(t, "configuration", "doctor", "--broker", "mqtt://x", "--mqtt", ":0")
+	if err == nil || len(got) != 2 || !strings.Contains(got[0].Text, "embedded broker") {
+		t.Errorf("got %+v, %v", got, err)
+	}
+	got, err = examined(t, "configuration", "doctor", "--broker", "mqtt://u:secret@x")
+	if err == nil || strings.Contains(got[0].Text, "secret") {
+		t.Errorf("got %+v, %v", got, err)
+	}
+}
