@@ -85,6 +85,8 @@ func (f *Forwarder) Run(ctx context.Context) error {
 		err = errors.Join(err, p.link.Close())
 	}
 	parts.Wait()
+	st := f.Stats()
+	f.log.Info("stopped forwarding", "to_gateway", st.ToGateway, "to_devices", st.ToDevices, "broadcasts", st.Broadcasts)
 	return err
 }
 

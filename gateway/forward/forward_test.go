@@ -339,6 +339,9 @@ func TestAnnouncement(t *testing.T) {
 		w.start()
 		w.expectLogged(1, "level=INFO", `msg="forwarding: mqtt-sn memory 0, memory 1 to the gateway at udp gateway.example:1883"`)
 		w.expectLogged(1)
+		w.end()
+		w.expectLogged(1, "level=INFO", `msg="stopped forwarding" to_gateway=0 to_devices=0 broadcasts=0`)
+		w.expectLogged(2)
 	})
 }
 

@@ -1,0 +1,190 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/spf13/pflag"
+
+	"mqttsn-gateway/mqttsn"
+)
+
+// forwardFlagsOf is what gateway forward makes of its arguments.
+func forwardFlagsOf(t *testing.T, args ...string) *forwardFlags {
+	t.Helper()
+	f := &forwardFlags{}
+	flags := pflag.NewFlagSet("forward", pflag.ContinueOnError)
+	f.add(flags)
+	if err := flags.Parse(args); err != nil {
+		t.Fatal(err)
+	}
+	return f
+}
+
+// forwardTo runs gateway forward with two UDP links until the end of the test, and returns
+// their ports.
+func forwardTo(t *testing.T, address string) (ports [2]string, log *journal) {
+	t.Helper()
+	f := forwardFlagsOf(t, "--to", address, "--udp", "127.0.0.1:0", "--udp", "127.0.0.1:0,mtu=500", "--local", "127.0.0.1:0")
+	log = &journal{}
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan error, 1)
+	go func() { ended <- f.run(ctx, log.logger()) }()
+	t.Cleanup(func() {
+		cancel()
+		select {
+		case err := <-ended:
+			if err != nil {
+				t.Error(err)
+			}
+		case <-time.After(10 * time.Second):
+			t.Error("the forwarder still runs 10 s after it was to end")
+		}
+	})
+	announced := log.await(t, "forwarding: ")
+	m := regexp.MustCompile(`^forwarding: mqtt-sn udp 127\.0\.0\.1:(\d+), udp 127\.0\.0\.1:(\d+) to the gateway at udp (.*)$`).FindStringSubmatch(announced)
+	if m == nil || m[3] != address {
+		t.Fatalf("announced: %s", announced)
+	}
+	return [2]string{m[1], m[2]}, log
+}
+
+// TestForward: clients on two links speak with a gateway that knows forwarders, and each
+// is a node of its own.
+func TestForward(t *testing.T) {
+	g := startFakeGateway(t, func(g *fakeGateway) {
+		g.deliver = []mqttsn.Packet{mqttsn.Publish{TopicIDType: mqttsn.TopicShort, TopicID: 'a'<<8 | 'b', Data: []byte("down")}}
+	})
+	ports, _ := forwardTo(t, "127.0.0.1:"+g.port)
+	for link, port := range ports {
+		if _, log, err := tool(t, pubCommand(), "", "-p", port, "-i", "me", "-t", "a/b", "-m", "up", "-q", "2"); err != nil || log != "" {
+			t.Fatalf("%v, %s", err, log)
+		}
+		out, log, err := tool(t, subCommand(), "", "-p", port, "-i", "you", "-t", "ab", "-C", "1")
+		if err != nil || log != "" || out != "down\n" {
+			t.Fatalf("%v, %q, %s", err, out, log)
+		}
+		node := "node " + string(rune(link)) + "\x7f\x00\x00\x01" // then the port
+		for _, want := range []string{"CONNECT me", "CONNECT you", "PUBLISH normal 5 qos=2", "SUBSCRIBE"} {
+			if !regexp.MustCompile(regexp.QuoteMeta(node) + `(?s:..)\n` + want).MatchString(g.lines()) {
+				t.Errorf("link %d: no %s of node % x: %q", link, want, node, g.lines())
+			}
+		}
+	}
+}
+
+// TestForwardToGateway: this gateway takes its own forwarder, with nothing to set up.
+func TestForwardToGateway(t *testing.T) {
+	announced, _ := start(t)
+	address := regexp.MustCompile(`udp (\S+),`).FindStringSubmatch(announced)[1]
+	ports, log := forwardTo(t, address)
+	if _, text, err := tool(t, pubCommand(), "", "-p", ports[0], "-t", "a/b", "-m", "kept", "-q", "1", "-r"); err != nil {
+		t.Fatalf("%v, %s", err, text)
+	}
+	out, text, err := tool(t, subCommand(), "", "-p", ports[1], "-t", "a/#", "-v", "-q", "1", "-C", "1")
+	if err != nil || strings.TrimSpace(out) != "a/b: kept" {
+		t.Errorf("%v, %q, %s", err, out, text)
+	}
+	log.await(t, "the gateway answers")
+}
+
+func TestForwardKeepsTheOrderOfLinks(t *testing.T) {
+	f := forwardFlagsOf(t, "--udp", "a", "--to", "x", "--udp", "b", "--udp", "c")
+	if got := f.links; len(got) != 3 || got[0] != (linkFlag{"udp", "a"}) || got[1].value != "b" || got[2].value != "c" {
+		t.Errorf("got %v", got)
+	}
+}
+
+// Each way to go wrong has a message that says what to do.
+func TestForwardErrors(t *testing.T) {
+	g := startFakeGateway(t, nil)
+	to := "--to 127.0.0.1:" + g.port
+	for args, want := range map[string]string{
+		"":                                  `--to: "" is not allowed: it is empty; write HOST:PORT`,
+		"--to gateway.example --udp :0":     `--to: "gateway.example" is not allowed: it is no HOST:PORT`,
+		to:                                  "give --serial or --udp at least once",
+		to + " --local x --udp :0":          `--local: "x" is not allowed`,
+		to + " --log-level loud --udp :0":   `--log-level: "loud" is not a level`,
+		to + " --udp 1883":                  `--udp 1883: listen: "1883" is not allowed`,
+		to + " --udp 127.0.0.1:" + g.port:   "--udp 127.0.0.1:" + g.port + ": listen: cannot listen at UDP",
+		to + " --udp 127.0.0.1:0,mtu":       `--udp 127.0.0.1:0,mtu: "mtu" is not an option: key=value`,
+		to + " --udp 127.0.0.1:0,mtu=x":     `mtu: "x" is not a whole number`,
+		to + " --udp 127.0.0.1:0,mtu=1":     "mtu: 1 is not allowed: 64 to",
+		to + " --udp 127.0.0.1:0,mut=1":     "mut: there is no such option: batch, ",
+		to + " --udp 127.0.0.1:0 --udp x:y": "--udp x:y: listen: ",
+		to + " --udp 127.0.0.1:0 stray":     `unknown command "stray" for "forward"`,
+		to + " --udp 127.0.0.1:0 --local 127.0.0.1:" + g.port: "another program has this UDP port",
+	} {
+		_, _, err := tool(t, forwardCommand(), "", strings.Fields(args)...)
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v, want %s", args, err, want)
+		}
+	}
+}
+
+func TestForwardHelp(t *testing.T) {
+	cmd := forwardCommand()
+	var out bytes.Buffer
+	cmd.SetOut(&out)
+	cmd.SetArgs([]string{"--help"})
+	if err := cmd.Execute(); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"--to HOST:PORT", "--udp ADDR", `--local ADDR`, `(default ":0")`, "--log-level LEVEL", "gateway.forwarders"} {
+		if !strings.Contains(out.String(), want) {
+			t.Errorf("no %s in\n%s", want, out.String())
+		}
+	}
+}
+
+func TestLinkSettings(t *testing.T) {
+	for text, want := range map[string]string{
+		"/dev/ttyUSB0":                        "device=/dev/ttyUSB0",
+		"/dev/ttyUSB0,baud=57600,framing=raw": "device=/dev/ttyUSB0 baud=57600 framing=raw",
+		"COM3,a=b=c,d=":                       "device=COM3 a=b=c d=",
+		"":                                    "device=",
+	} {
+		settings, err := linkSettings("device", text)
+		var got []string
+		for _, s := range settings {
+			got = append(got, s.key+"="+s.value)
+		}
+		if err != nil || strings.Join(got, " ") != want {
+			t.Errorf("%q: %v, %v", text, got, err)
+		}
+	}
+	for _, bad := range []string{"/dev/ttyUSB0,", "/dev/ttyUSB0,57600", ","} {
+		if _, err := linkSettings("device", bad); err == nil {
+			t.Errorf("%q passes", bad)
+		}
+	}
+}
+
+func TestSetOption(t *testing.T) {
+	type options struct {
+		Name  string        `mapstructure:"name"`
+		List  []string      `mapstructure:"list"`
+		On    bool          `mapstructure:"on"`
+		N     int           `mapstructure:"n"`
+		Wait  time.Duration `mapstructure:"wait"`
+		Other float64       `mapstructure:"other"`
+	}
+	var o options
+	for _, s := range []linkSetting{{"name", "x"}, {"list", "a"}, {"list", "b"}, {"on", "true"}, {"n", "-7"}, {"wait", "1m"}} {
+		if err := setOption(&o, s.key, s.value); err != nil {
+			t.Error(err)
+		}
+	}
+	if o.Name != "x" || strings.Join(o.List, "") != "ab" || !o.On || o.N != -7 || o.Wait != time.Minute {
+		t.Errorf("%+v", o)
+	}
+	for _, s := range []linkSetting{{"on", "maybe"}, {"n", "1.5"}, {"wait", "5"}, {"other", "1"}, {"nome", "x"}} {
+		if err := setOption(&o, s.key, s.value); err == nil || !strings.HasPrefix(err.Error(), s.key+": ") {
+			t.Errorf("%s: %v", s.key, err)
+		}
+	}
+}
