@@ -6,9 +6,13 @@
 // A link that listens at every address of the machine tells in Datagram.Local at which
 // of them a datagram arrived, and sends an answer that carries the same Local from
 // there: a client behind a NAT, or one whose socket is connected, takes no other. A
-// datagram sent to a group or a broadcast address has the unspecified address and the
-// index of the receiving interface as its Local; an answer then leaves through that
-// interface from an address that the system chooses.
+// datagram sent to a group or a broadcast address is marked as Multicast and has the
+// unspecified address and the index of the receiving interface as its Local; an answer
+// then leaves through that interface from an address that the system chooses.
+//
+// With Options.Groups the link also listens and sends to multicast groups (groups.go). On
+// Linux a group is joined and heard per interface; elsewhere, as package net goes: a
+// listener at every address may hear IPv6 groups only, and is better given one address.
 package udp
 
 import (
