@@ -25,6 +25,8 @@ type Listener struct {
 	// ReceiveBuffer and SendBuffer are what the system is asked for, in octets; 0 is
 	// nothing.
 	ReceiveBuffer, SendBuffer int
+
+	others string // in place of Flag where it is not known which it is
 }
 
 func (l Listener) subject() string { return l.Network + " " + l.Addr }
@@ -33,12 +35,12 @@ func (l Listener) subject() string { return l.Network + " " + l.Addr }
 // and what helps. The error that it returns wraps err; it is err itself if there is
 // nothing to add, nil if err is.
 func UDPPort(addr string, err error) error {
-	return host().explainPort(Listener{Network: "udp", Addr: addr, Flag: "--udp or --dtls"}, err)
+	return host().explainPort(Listener{Network: "udp", Addr: addr, others: "--udp or --dtls"}, err)
 }
 
 // TCPPort is UDPPort for listeners on TCP.
 func TCPPort(addr string, err error) error {
-	return host().explainPort(Listener{Network: "tcp", Addr: addr, Flag: "--mqtt, or --admin for the admin server"}, err)
+	return host().explainPort(Listener{Network: "tcp", Addr: addr, others: "--mqtt or --admin"}, err)
 }
 
 func (s *system) explainPort(l Listener, err error) error {
@@ -110,15 +112,37 @@ func (s *system) portTrouble(l Listener, err error) *trouble {
 	case errors.Is(err, errNotAvailable):
 		return &trouble{
 			cause: "no interface of this machine has that address; it has " + strings.Join(localAddrs(), ", "),
-			fixes: []string{"choose one of these, or an empty host for all of them: " + l.Flag + " :" + l.port()},
+			fixes: []string{"choose one of these, or an empty host for all of them" + l.with(":"+l.port())},
 		}
 	case errors.As(err, &dns):
 		return &trouble{
 			cause: "the host is no address, and no name that can be resolved: " + dns.Err,
-			fixes: []string{"write an address of this machine, or an empty host for all of them: " + l.Flag + " :" + l.port()},
+			fixes: []string{"write an address of this machine, or an empty host for all of them" + l.with(":"+l.port())},
 		}
 	}
 	return nil
+}
+
+// with is how to listen at another address, the end of a fix.
+func (l Listener) with(addr string) string {
+	if l.Flag == "" {
+		return ", such as " + addr + ", with " + l.others
+	}
+	return ": " + l.Flag + " " + addr
+}
+
+// shifted is the address with a port so much higher.
+func (l Listener) shifted(by uint16) string {
+	host, port, err := net.SplitHostPort(l.Addr)
+	n, bad := strconv.ParseUint(port, 10, 16)
+	if err != nil || bad != nil {
+		return "HOST:PORT"
+	}
+	shifted := uint16(n) + by
+	if shifted < by { // past the last one
+		shifted = uint16(n) - by
+	}
+	return net.JoinHostPort(host, strconv.Itoa(int(shifted)))
 }
 
 func (l Listener) port() string {
@@ -152,7 +176,7 @@ func (l Listener) resolved() netip.AddrPort {
 // taken is for a port that somebody has.
 func (s *system) taken(l Listener) *trouble {
 	all, owners := s.portHolders(l.Network, l.resolved())
-	other := "choose another port: " + l.Flag
+	other := "choose another port" + l.with(l.shifted(1))
 	t := &trouble{cause: "another program has this port"}
 	switch {
 	case len(all) > 0 && all[0].own:
@@ -186,7 +210,7 @@ func (s *system) lowPort(l Listener) *trouble {
 	}
 	t := &trouble{
 		cause: fmt.Sprintf("this user may not have ports below %d", first),
-		fixes: []string{fmt.Sprintf("choose a port of %d or more: %s", first, l.Flag)},
+		fixes: []string{fmt.Sprintf("choose a port of %d or more%s", first, l.with(l.shifted(8000)))},
 	}
 	if unit := s.service(); unit != "" {
 		t.fixes = append(t.fixes, fmt.Sprintf("or grant it to the service: sudo systemctl edit %s, write [Service] and AmbientCapabilities=CAP_NET_BIND_SERVICE, then sudo systemctl restart %s", unit, unit))

@@ -68,7 +68,7 @@ func TestPortTaken(t *testing.T) {
 		if c.hit {
 			text = "mosquitto (pid 480, mosquitto.service) has this port\nstop it: sudo systemctl disable --now mosquitto.service"
 		}
-		want(t, f, Fail, c.network+" "+c.addr, text, "choose another port: --udp")
+		want(t, f, Fail, c.network+" "+c.addr, text, "choose another port: --udp ", ":1884")
 	}
 	m := newMachine(t, table("udp", "0100007F:075B", 0)) // whose files cannot be seen
 	want(t, m.listener(Listener{Network: "udp", Addr: ":1883"}, errInUse), Fail, "a program of user root has this port", "sudo gateway doctor")
@@ -83,7 +83,7 @@ func TestPortTaken(t *testing.T) {
 
 func TestPortForbidden(t *testing.T) {
 	l := Listener{Network: "udp", Addr: ":80", Flag: "--udp"}
-	want(t, newMachine(t, nil).listener(l, errForbidden), Fail, "may not have ports below 1024", "1024 or more: --udp")
+	want(t, newMachine(t, nil).listener(l, errForbidden), Fail, "may not have ports below 1024", "1024 or more: --udp :8080")
 	m := newMachine(t, files{
 		"/proc/sys/net/ipv4/ip_unprivileged_port_start": "81\n",
 		"/proc/self/cgroup":                             "0::/system.slice/mqttsn-gateway.service\n",
@@ -133,11 +133,19 @@ func TestPortErrors(t *testing.T) {
 		_, err := listen(Listener{Network: c.network, Addr: c.addr})
 		wrapped := fmt.Errorf("listen: %w", err)
 		got := c.explain(c.addr, wrapped)
-		if !errors.Is(got, errInUse) || !strings.HasPrefix(got.Error(), "cannot listen at "+c.network+" "+c.addr+": ") {
+		if !errors.Is(got, errInUse) || !strings.HasPrefix(got.Error(), "cannot listen at "+c.network+" "+c.addr+": ") || !strings.Contains(got.Error(), ", such as 127.0.0.1:") {
 			t.Errorf("got %v", got)
 		}
 		if other := errors.New("it rains"); c.explain(c.addr, other) != other || c.explain(c.addr, nil) != nil {
 			t.Error("what is not known must stay what it is")
+		}
+	}
+}
+
+func TestShiftedPorts(t *testing.T) {
+	for addr, want := range map[string]string{":1883": ":1884", "[::1]:65535": "[::1]:65534", "localhost:0": "localhost:1", "x": "HOST:PORT", "x:http": "HOST:PORT"} {
+		if got := (Listener{Addr: addr}).shifted(1); got != want {
+			t.Errorf("%s: got %s, want %s", addr, got, want)
 		}
 	}
 }

@@ -29,11 +29,15 @@ func (s *system) forbidden(device string, n node, err error) *trouble {
 		mode&groupMay == groupMay && slices.Contains(s.groups, n.gid):
 		return s.confined(device)
 	case mode&groupMay != groupMay || n.gid == 0:
+		name, all := path.Base(device), path.Base(device)
+		if isAdapter(name) { // whose number is another one tomorrow
+			all = strings.TrimRight(name, "0123456789") + "[0-9]*"
+		}
 		return &trouble{
 			cause: fmt.Sprintf("no permission: only root may open it (mode %04o, group %s)", mode, group),
 			fixes: []string{fmt.Sprintf(
-				`give it to a group: echo 'KERNEL=="%s", GROUP="dialout", MODE="0660"' | sudo tee /etc/udev/rules.d/60-%s.rules && sudo udevadm control --reload && sudo udevadm trigger /sys/class/tty/%s`,
-				path.Base(device), path.Base(device), path.Base(device))},
+				`give it to a group: echo 'KERNEL=="%s", GROUP="dialout", MODE="0660"' | sudo tee /etc/udev/rules.d/60-mqttsn-%s.rules && sudo udevadm control --reload && sudo udevadm trigger /sys/class/tty/%s`,
+				all, name, name)},
 		}
 	case named && (primary == n.gid || slices.Contains(members, user)):
 		return &trouble{

@@ -29,3 +29,8 @@ func (p port) subject() string {
 
 // flag is how to use it.
 func (p port) flag() string { return "--serial " + quote(p.stable) }
+
+// isAdapter reports whether a name in /dev is that of a port on USB.
+func isAdapter(name string) bool {
+	return strings.HasPrefix(name, "ttyUSB") || strings.HasPrefix(name, "ttyACM")
+}

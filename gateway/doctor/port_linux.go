@@ -48,11 +48,6 @@ func listPorts(s *system) []port {
 	return ports
 }
 
-// isAdapter reports whether a name in /dev is that of a port on USB.
-func isAdapter(name string) bool {
-	return strings.HasPrefix(name, "ttyUSB") || strings.HasPrefix(name, "ttyACM")
-}
-
 // hasHardware reports whether a terminal is a serial port with hardware. The kernel has names
 // for UARTs that are not there: their type is 0, or they hang on no device.
 func (s *system) hasHardware(name string) bool {

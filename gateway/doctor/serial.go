@@ -202,7 +202,7 @@ func (s *system) notATerminal(device string) *trouble {
 // dead is for a device file without a device.
 func (s *system) dead(device string, err error) *trouble {
 	t := &trouble{cause: "there is no working hardware behind it (" + err.Error() + ")"}
-	if isUSB := strings.Contains(path.Base(device), "USB") || strings.Contains(path.Base(device), "ACM"); isUSB {
+	if isAdapter(path.Base(device)) {
 		t.fixes = []string{"unplug the adapter and plug it in again, and see what the kernel says of it: sudo dmesg | tail"}
 	} else if s.raspberry() {
 		t.fixes = []string{"switch the UART on, and reboot: sudo raspi-config nonint do_serial_hw 0"}

@@ -84,7 +84,7 @@ func TestNoPermission(t *testing.T) {
 	t.Run("nobody but root", func(t *testing.T) {
 		for _, n := range []node{{mode: 0o600}, {mode: 0o660}, {mode: 0o640, gid: 20}} {
 			m := newMachine(t, usb).refuse("/dev/ttyUSB0", n)
-			want(t, one(t, m.serialPorts(nil)), Warn, "only root may open it", `KERNEL=="ttyUSB0", GROUP="dialout"`, "/etc/udev/rules.d/60-ttyUSB0.rules")
+			want(t, one(t, m.serialPorts(nil)), Warn, "only root may open it", `KERNEL=="ttyUSB[0-9]*", GROUP="dialout"`, "/etc/udev/rules.d/60-mqttsn-ttyUSB0.rules", "trigger /sys/class/tty/ttyUSB0")
 		}
 	})
 	t.Run("container", func(t *testing.T) {
