@@ -26,7 +26,7 @@ func loopbacks() []string {
 	return hosts
 }
 
-func listen(t *testing.T, address string) *net.UDPConn {
+func listen(t testing.TB, address string) *net.UDPConn {
 	t.Helper()
 	c, err := net.ListenUDP("udp", net.UDPAddrFromAddrPort(netip.MustParseAddrPort(address)))
 	if err != nil {
@@ -40,7 +40,7 @@ func listen(t *testing.T, address string) *net.UDPConn {
 }
 
 // running runs a forwarder with UDP links until the end of the test; prepare may be nil.
-func running(t *testing.T, o Options, log *slog.Logger, prepare func(*Forwarder)) (*Forwarder, []*udp.Link) {
+func running(t testing.TB, o Options, log *slog.Logger, prepare func(*Forwarder)) (*Forwarder, []*udp.Link) {
 	t.Helper()
 	var devices []*udp.Link
 	var links []transports.Link
@@ -88,7 +88,7 @@ func (q *queue) isOpen() bool {
 	return q.opened
 }
 
-func dial(t *testing.T, to netip.AddrPort) *net.UDPConn {
+func dial(t testing.TB, to netip.AddrPort) *net.UDPConn {
 	t.Helper()
 	c, err := net.DialUDP("udp", nil, net.UDPAddrFromAddrPort(to))
 	if err != nil {
