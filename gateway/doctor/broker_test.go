@@ -2,11 +2,11 @@ package doctor
 
 import (
 	"context"
+	"io"
 	"net"
 	"os"
 	"path/filepath"
 	"testing"
-	"time"
 
 	"mqttsn-gateway/broker/mqtt"
 )
@@ -129,10 +129,15 @@ func TestBrokerIsNone(t *testing.T) {
 			want(t, Broker(t.Context(), Upstream{URL: serve(t, c.answer)}), Fail, c.want...)
 		})
 	}
-	silence := make(chan struct{})
-	defer close(silence)
-	u := Upstream{URL: serve(t, func(net.Conn) { <-silence }), Timeout: 50 * time.Millisecond}
-	want(t, Broker(t.Context(), u), Fail, "takes the connection and says nothing", "TLS")
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	var u Upstream
+	u.URL = serve(t, func(c net.Conn) {
+		connect(t, c)
+		cancel() // as the timeout does
+		io.Copy(io.Discard, c)
+	})
+	want(t, Broker(ctx, u), Fail, "takes the connection and says nothing", "TLS")
 }
 
 func TestBrokerUnreachable(t *testing.T) {
