@@ -1,0 +1,338 @@
+package dtls
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"net"
+	"net/netip"
+	"os"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"mqttsn-gateway/transports"
+)
+
+// Bounds of what may wait for one connection, in octets of datagrams. They also bound what
+// the library can be made to keep.
+const (
+	maxHandshakeOctets = 64 << 10 // in a whole handshake: certificates, and repetitions
+	maxBacklog         = 64 << 10 // at a time
+)
+
+// conn is one connection, from its hello with a valid cookie on. It is also the
+// net.PacketConn under its association.
+//
+// Goroutines: run is one. The library has two more: its reader calls ReadFrom, and its
+// state machine and whoever sends call WriteTo.
+type conn struct {
+	link   *Link
+	assoc  association
+	origin path // where its hello came from
+	cookie [cookieSize]byte
+	id     connectionID // in the link's table if the client takes connection ids
+	cancel context.CancelFunc
+	proof  proof
+
+	name string          // what the client has proven; set before the link tells of the connection
+	addr transports.Addr // the same
+
+	// Guarded by the link's mutex.
+	stage  stage
+	at     netip.AddrPort // under which the link's tables have it; zero: none
+	prefix netip.Prefix
+	takes  bool // takes a connection id
+
+	seen  atomic.Int64 // when something valid came last, by link.clock
+	ended atomic.Int32 // an ending: why it is closed
+
+	sending sync.Mutex // one message at a time: busy is its outcome
+	busy    atomic.Bool
+
+	current *path // of the library's reader alone
+
+	mu          sync.Mutex // guards what follows
+	more        sync.Cond  // something of it has changed for ReadFrom
+	queue       []packet
+	queued      int // octets in queue
+	fed         int // octets during the handshake
+	established bool
+	closed      bool
+	expired     bool
+	// processing: the library has a datagram in hand. What it decrypts from it waits in
+	// pending until it is done, for only then is a new address in force for the answer.
+	processing bool
+	pending    [][]byte
+	// credit is how many octets may go to a new address until a second valid record has
+	// come from there; noLimit: any.
+	credit int
+	proofs int
+}
+
+// stage is where a connection is in its life.
+type stage int
+
+const (
+	handshaking stage = iota
+	established
+	gone
+)
+
+// ending is why a connection is closed.
+type ending = int32
+
+const (
+	endedByPeer ending = iota
+	endedIdle
+	endedReplaced
+	endedEvicted
+	endedByClose
+)
+
+const noLimit = -1
+
+// packet is a datagram on its way to the library.
+type packet struct {
+	data []byte
+	from path
+}
+
+// newConn prepares the connection that h, whose cookie is valid, asks for.
+func (l *Link) newConn(h hello, datagram []byte, from path) (*conn, context.Context, error) {
+	c := &conn{link: l, origin: from, current: &from, at: from.peer, prefix: prefixOf(from.peer.Addr()), credit: noLimit}
+	c.more.L = &c.mu
+	copy(c.cookie[:], h.cookie())
+	c.id = newConnectionID()
+	c.proof.offset = max(h.seq, 1) - 1
+	first := h.withoutCookie(nil)
+	c.queue = []packet{{first, from}, {bytes.Clone(datagram), from}}
+	c.fed = len(datagram)
+	c.queued = len(first) + len(datagram)
+	assoc, err := newAssociation(c, c.current, l.associationOptions(c))
+	if err != nil {
+		return nil, nil, err
+	}
+	c.assoc = assoc
+	ctx, cancel := context.WithTimeout(context.Background(), l.options.HandshakeTimeout)
+	c.cancel = cancel
+	return c, ctx, nil
+}
+
+// run is the life of the connection.
+func (c *conn) run(ctx context.Context) {
+	err := c.assoc.handshake(ctx)
+	c.cancel()
+	if err == nil && c.link.establish(c) {
+		c.read()
+		c.link.closed(c)
+	} else {
+		c.link.failed(c, err)
+	}
+	_ = c.assoc.close()
+	c.link.forget(c)
+}
+
+// read hands on messages until the end of the connection.
+func (c *conn) read() {
+	b := make([]byte, c.link.MTU())
+	for {
+		n, err := c.assoc.read(b)
+		switch {
+		case errors.Is(err, errSkip):
+			c.link.counters.drop.oversize.Add(1)
+		case err != nil:
+			return
+		default:
+			c.accept(b[:n])
+		}
+	}
+}
+
+// accept takes a message that has been decrypted.
+func (c *conn) accept(data []byte) {
+	c.seen.Store(c.link.clock())
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.credit != noLimit {
+		if c.proofs++; c.proofs > 1 {
+			c.credit = noLimit
+		}
+	}
+	switch {
+	case len(data) == 0:
+	case c.processing:
+		c.pending = append(c.pending, bytes.Clone(data))
+	default:
+		c.deliver(data)
+	}
+}
+
+func (c *conn) deliver(data []byte) {
+	if !c.link.inbox.put(c.addr, data) {
+		c.link.counters.drop.queue.Add(1)
+	}
+}
+
+// push hands a datagram to the library, which may or may not accept it. It does not wait.
+func (c *conn) push(data []byte, from path) {
+	drop := &c.link.counters.drop
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.established {
+		if data = pastEpoch0(data); data == nil {
+			drop.unencrypted.Add(1)
+			return
+		}
+	} else if c.fed += len(data); c.fed > maxHandshakeOctets {
+		drop.backlog.Add(1)
+		return
+	}
+	if c.closed || c.queued+len(data) > maxBacklog {
+		drop.backlog.Add(1)
+		return
+	}
+	c.queue = append(c.queue, packet{bytes.Clone(data), from})
+	c.queued += len(data)
+	c.more.Signal()
+}
+
+// ReadFrom gives the library its next datagram, and takes the occasion to look at what it
+// has made of the last one.
+func (c *conn) ReadFrom(b []byte) (int, net.Addr, error) {
+	c.settle()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for len(c.queue) == 0 && !c.closed && !c.expired {
+		c.more.Wait()
+	}
+	switch {
+	case c.closed:
+		return 0, nil, net.ErrClosed
+	case c.expired:
+		return 0, nil, os.ErrDeadlineExceeded
+	}
+	p := c.queue[0]
+	c.queue[0] = packet{}
+	c.queued -= len(p.data)
+	if c.queue = c.queue[1:]; len(c.queue) == 0 {
+		c.queue = nil
+	}
+	c.processing = true
+	if !c.established {
+		c.proof.offer(p.data)
+	}
+	from := c.current
+	if *from != p.from {
+		from = &p.from
+	}
+	return copy(b, p.data), from, nil
+}
+
+// settle draws the conclusions from the last datagram: where the client is now, and
+// whether it will ever prove who it is.
+func (c *conn) settle() {
+	now, ok := c.assoc.remote().(*path)
+	moved := ok && now != c.current
+	if moved {
+		if now.peer != c.current.peer {
+			c.link.move(c, now.peer)
+		}
+		c.current = now
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if moved {
+		// On the way somebody may have copied the client's last record and sent it from
+		// elsewhere, so the new address is believed with reserve (RFC 9146, 6).
+		c.credit, c.proofs = 2*c.link.options.MTU, min(len(c.pending), 1)
+	}
+	c.processing = false
+	for _, data := range c.pending {
+		c.deliver(data)
+	}
+	c.pending = nil
+	if !c.established && c.proof.hopeless() {
+		c.cancel()
+	}
+}
+
+// WriteTo sends a datagram of the library's. It loses it if there is no room: the library
+// would end a handshake for an error.
+func (c *conn) WriteTo(b []byte, addr net.Addr) (int, error) {
+	to, ok := addr.(*path)
+	if !ok {
+		return 0, errors.New("dtls: no such address")
+	}
+	out := b
+	if r, _, ok := readRecord(b); ok && r.epoch == 0 {
+		var swallow bool
+		if out, swallow = c.proof.outgoing(b); swallow {
+			if err := c.assoc.expect(c.cookie[:]); err != nil {
+				return 0, err
+			}
+			return len(b), nil
+		}
+	}
+	if err := c.link.socket.send(out, *to); errors.Is(err, transports.ErrBusy) {
+		c.busy.Store(true)
+	}
+	return len(b), nil
+}
+
+// send encrypts and sends a message; transports.ErrBusy says that the socket is full.
+func (c *conn) send(data []byte) error {
+	c.sending.Lock()
+	defer c.sending.Unlock()
+	c.mu.Lock()
+	if c.credit != noLimit {
+		if c.credit < len(data)+overhead {
+			c.mu.Unlock()
+			return errUnproven
+		}
+		c.credit -= len(data) + overhead
+	}
+	c.mu.Unlock()
+	c.busy.Store(false)
+	if err := c.assoc.write(data); err != nil {
+		return errGone
+	}
+	if c.busy.Load() {
+		return transports.ErrBusy
+	}
+	return nil
+}
+
+// end closes the connection for that reason, if it has none yet.
+func (c *conn) end(why ending) {
+	c.ended.CompareAndSwap(endedByPeer, why)
+	_ = c.assoc.close()
+}
+
+// Close ends ReadFrom.
+func (c *conn) Close() error {
+	c.mu.Lock()
+	c.closed = true
+	c.queue, c.queued = nil, 0
+	c.more.Signal()
+	c.mu.Unlock()
+	return nil
+}
+
+// SetReadDeadline ends ReadFrom if t has passed: the library sets no others.
+func (c *conn) SetReadDeadline(t time.Time) error {
+	c.mu.Lock()
+	c.expired = !t.IsZero()
+	c.more.Signal()
+	c.mu.Unlock()
+	return nil
+}
+
+// SetWriteDeadline does nothing: WriteTo does not wait.
+func (c *conn) SetWriteDeadline(time.Time) error { return nil }
+
+// SetDeadline is SetReadDeadline.
+func (c *conn) SetDeadline(t time.Time) error { return c.SetReadDeadline(t) }
+
+// LocalAddr is where the link listens.
+func (c *conn) LocalAddr() net.Addr { return net.UDPAddrFromAddrPort(c.link.address) }

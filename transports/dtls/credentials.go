@@ -1,0 +1,218 @@
+package dtls
+
+import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/rsa"
+	"crypto/sha256"
+	"crypto/tls"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"math/big"
+	"os"
+	"runtime"
+	"strings"
+	"time"
+)
+
+// credentials are by what clients and the gateway prove who they are. They do not change:
+// to replace them, another value is put in their place, which handshakes from then on use.
+type credentials struct {
+	keys        *keys            // nil: no pre-shared keys
+	certificate *tls.Certificate // nil: none
+	clientCAs   *x509.CertPool
+	ask         clientAuth
+}
+
+// clientAuth says whether clients are asked for a certificate.
+type clientAuth int
+
+const (
+	askNone clientAuth = iota
+	askOptional
+	askRequired
+)
+
+// loadCredentials reads the files that o names. Its errors begin with the option's key.
+func loadCredentials(o Options, log *slog.Logger) (*credentials, error) {
+	c := &credentials{}
+	if o.PSKFile != "" {
+		k, err := loadKeys(o.PSKFile)
+		if err != nil {
+			return nil, fmt.Errorf("psk_file: %w", err)
+		}
+		if k.weakCount > 0 {
+			log.Warn("pre-shared keys below 16 octets can be guessed from a recorded handshake: make them with openssl rand -hex 16",
+				"psk_file", o.PSKFile, "keys", k.weakCount, "identities", strings.Join(k.weak, ", "))
+		}
+		c.keys = k
+	}
+	switch {
+	case o.CertificateFile != "":
+		cert, err := loadCertificate(o)
+		if err != nil {
+			return nil, err
+		}
+		c.certificate = cert
+		if left := time.Until(cert.Leaf.NotAfter); left < 0 {
+			log.Warn("the DTLS certificate has expired: clients that check it will not connect",
+				"certificate_file", o.CertificateFile, "not_after", cert.Leaf.NotAfter)
+		}
+	case c.keys == nil:
+		cert, err := selfSigned(time.Now())
+		if err != nil {
+			return nil, fmt.Errorf("certificate_file: none is given, and making one failed: %w", err)
+		}
+		c.certificate = cert
+		sum := sha256.Sum256(cert.Certificate[0])
+		log.Warn("DTLS has neither dtls.psk_file nor dtls.certificate_file: it uses a certificate made for this run, which clients cannot check but by its fingerprint, and anyone may connect",
+			"sha256", hex.EncodeToString(sum[:]),
+			"make_keys", "echo sensor-1:$(openssl rand -hex 16) > psk; chmod 600 psk; gateway --dtls :8883 --set dtls.psk_file=psk")
+	}
+	if o.ClientCertificates != certificatesNone {
+		pool, err := loadAuthorities(o.ClientCAFile)
+		if err != nil {
+			return nil, fmt.Errorf("client_ca_file: %w", err)
+		}
+		c.clientCAs, c.ask = pool, askOptional
+		if o.ClientCertificates == certificatesRequired {
+			c.ask = askRequired
+		}
+	}
+	return c, nil
+}
+
+// maxFile bounds the files that are read, in octets; psk_file may have a million lines.
+const maxFile = 64 << 20
+
+func loadKeys(name string) (*keys, error) {
+	f, err := openSecret(name)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	k, err := readKeys(io.LimitReader(f, maxFile))
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", name, err)
+	}
+	return k, nil
+}
+
+// openSecret opens a file after a look at who else may read it.
+func openSecret(name string) (*os.File, error) {
+	f, err := os.Open(name)
+	if err != nil {
+		return nil, err
+	}
+	info, err := f.Stat()
+	if err == nil {
+		const others = 0o027 // reading, writing and executing by others, writing by the group
+		if mode := info.Mode().Perm(); mode&others != 0 && runtime.GOOS != "windows" {
+			err = fmt.Errorf("%s has mode %#o: others may read or change it; chmod 600 it", name, mode)
+		}
+	}
+	if err != nil {
+		_ = f.Close()
+		return nil, err
+	}
+	return f, nil
+}
+
+func loadCertificate(o Options) (*tls.Certificate, error) {
+	chain, err := os.ReadFile(o.CertificateFile)
+	if err != nil {
+		return nil, fmt.Errorf("certificate_file: %w", err)
+	}
+	f, err := openSecret(o.KeyFile)
+	if err != nil {
+		return nil, fmt.Errorf("key_file: %w", err)
+	}
+	defer f.Close()
+	key, err := io.ReadAll(io.LimitReader(f, maxFile))
+	if err != nil {
+		return nil, fmt.Errorf("key_file: %w", err)
+	}
+	cert, err := tls.X509KeyPair(chain, key)
+	if err != nil {
+		return nil, fmt.Errorf("certificate_file: %s with key_file %s: %w", o.CertificateFile, o.KeyFile, err)
+	}
+	switch cert.Leaf.PublicKey.(type) {
+	case *ecdsa.PublicKey, *rsa.PublicKey:
+	default:
+		return nil, fmt.Errorf("certificate_file: %s has a key of kind %v: ECDSA and RSA are allowed", o.CertificateFile, cert.Leaf.PublicKeyAlgorithm)
+	}
+	return &cert, nil
+}
+
+func loadAuthorities(name string) (*x509.CertPool, error) {
+	text, err := os.ReadFile(name)
+	if err != nil {
+		return nil, err
+	}
+	pool := x509.NewCertPool()
+	if !pool.AppendCertsFromPEM(text) {
+		return nil, fmt.Errorf("%s has no certificate in PEM form", name)
+	}
+	return pool, nil
+}
+
+// selfSigned makes a certificate that nobody vouches for.
+func selfSigned(now time.Time) (*tls.Certificate, error) {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		return nil, err
+	}
+	serial, err := rand.Int(rand.Reader, new(big.Int).Lsh(big.NewInt(1), 127))
+	if err != nil {
+		return nil, err
+	}
+	host, err := os.Hostname()
+	if err != nil || host == "" {
+		host = "localhost"
+	}
+	template := x509.Certificate{
+		SerialNumber: serial,
+		Subject:      pkix.Name{CommonName: host},
+		DNSNames:     []string{host},
+		NotBefore:    now.Add(-24 * time.Hour), // clocks of devices are often wrong
+		NotAfter:     now.AddDate(10, 0, 0),    // a run may last
+		KeyUsage:     x509.KeyUsageDigitalSignature,
+		ExtKeyUsage:  []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
+	}
+	der, err := x509.CreateCertificate(rand.Reader, &template, &template, key.Public(), key)
+	if err != nil {
+		return nil, err
+	}
+	leaf, err := x509.ParseCertificate(der)
+	if err != nil {
+		return nil, err
+	}
+	return &tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key, Leaf: leaf}, nil
+}
+
+var errNoName = errors.New("the certificate has neither a common name nor an alternative one")
+
+// certificateName is the name that the holder of a certificate has proven: its common
+// name, or without one its first DNS name, URI or e-mail address.
+func certificateName(der []byte) (string, error) {
+	cert, err := x509.ParseCertificate(der)
+	switch {
+	case err != nil:
+		return "", err
+	case cert.Subject.CommonName != "":
+		return cert.Subject.CommonName, nil
+	case len(cert.DNSNames) > 0:
+		return cert.DNSNames[0], nil
+	case len(cert.URIs) > 0:
+		return cert.URIs[0].String(), nil
+	case len(cert.EmailAddresses) > 0:
+		return cert.EmailAddresses[0], nil
+	}
+	return "", errNoName
+}

@@ -1,0 +1,310 @@
+// Package dtls is the link to clients on DTLS 1.2 (RFC 6347), with pre-shared keys or
+// certificates, and connection ids (RFC 9146).
+//
+// Cryptography is a library's, which pion.go hides. The socket, and which datagram is for
+// whom, is ours (demux.go), for three reasons: a stranger costs nothing before it has
+// proven its address (cookie.go, pioncookie.go), a stalled handshake delays nobody, and a
+// client with a connection id keeps its connection from any address.
+//
+// A peer's address is a number, given to its connection once and never again, not even
+// after a restart. When a client connects anew, it is another peer.
+package dtls
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/netip"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"mqttsn-gateway/transports"
+)
+
+// overhead is how much longer a record is than its message, at most: header, nonce, tag,
+// type and a connection id of the client's choice.
+const overhead = 64
+
+// Link is a DTLS listener. It implements transports.Link, transports.Identifier and
+// transports.DropCounter.
+type Link struct {
+	name    string
+	options Options
+	socket  socket
+	address netip.AddrPort
+	inbox   *inbox
+	lines   *lines
+	began   time.Time
+	trust   atomic.Pointer[credentials] // what handshakes that begin now use
+
+	counters counters
+	running  sync.WaitGroup // one for each of all
+
+	mu         sync.Mutex // guards what follows
+	isClosed   bool
+	number     uint64 // of the last connection
+	half       int    // handshakes under way
+	perPrefix  map[netip.Prefix]int
+	handshakes map[netip.AddrPort]*conn
+	byAddr     map[netip.AddrPort]*conn
+	byID       map[connectionID]*conn
+	byNumber   map[uint64]*conn
+	all        map[*conn]struct{}
+}
+
+// Why Send fails, beside transports.ErrBusy.
+var (
+	errGone     = errors.New("dtls: there is no such connection any more")
+	errTooLong  = errors.New("dtls: the message is longer than the link's MTU")
+	errUnproven = errors.New("dtls: too little has come from the client's new address yet")
+)
+
+// Listen opens a link at address, one of o.Listeners. Its errors name the option or say
+// what to do.
+func Listen(address string, o Options, log *slog.Logger) (*Link, error) {
+	if err := validateListener(address); err != nil {
+		return nil, fmt.Errorf("listeners: %w", err)
+	}
+	if err := o.Validate(); err != nil {
+		return nil, err
+	}
+	trust, err := loadCredentials(o, log)
+	if err != nil {
+		return nil, err
+	}
+	conn, err := listenUDP(address)
+	if err != nil {
+		return nil, err
+	}
+	s, err := newSocket(conn, o.ReceiveBuffer)
+	if err != nil {
+		_ = conn.Close()
+		return nil, fmt.Errorf("listeners: %s: %w", address, err)
+	}
+	local := conn.LocalAddr().(*net.UDPAddr).AddrPort()
+	l, err := newLink(s, netip.AddrPortFrom(local.Addr().Unmap(), local.Port()), o, trust, log)
+	if err != nil {
+		_ = s.close()
+		return nil, err
+	}
+	return l, nil
+}
+
+func newLink(s socket, address netip.AddrPort, o Options, trust *credentials, log *slog.Logger) (*Link, error) {
+	l := &Link{
+		name:    "dtls " + address.String(),
+		options: o,
+		socket:  s,
+		address: address,
+		inbox:   newInbox(o.Queue),
+		lines:   newLines(log),
+		began:   time.Now(),
+		// Microseconds grow faster than connections come, so a number is not given twice
+		// unless the clock goes back while the gateway is down.
+		number:     uint64(time.Now().UnixMicro()),
+		perPrefix:  map[netip.Prefix]int{},
+		handshakes: map[netip.AddrPort]*conn{},
+		byAddr:     map[netip.AddrPort]*conn{},
+		byID:       map[connectionID]*conn{},
+		byNumber:   map[uint64]*conn{},
+		all:        map[*conn]struct{}{},
+	}
+	l.trust.Store(trust)
+	return l, l.try()
+}
+
+// try makes an association with these options once, so that what is wrong with them, or
+// with the library, shows now and not with each client.
+func (l *Link) try() error {
+	c := &conn{link: l}
+	a, err := newAssociation(c, &path{}, l.associationOptions(c))
+	if err != nil {
+		return fmt.Errorf("%s: %w", l.name, err)
+	}
+	if err := a.expect(nil); err != nil {
+		return fmt.Errorf("%s: %w", l.name, err)
+	}
+	return nil
+}
+
+// associationOptions are those of a connection that begins now.
+func (l *Link) associationOptions(c *conn) associationOptions {
+	trust := l.trust.Load()
+	o := associationOptions{
+		certificate: trust.certificate,
+		clientCAs:   trust.clientCAs,
+		ask:         trust.ask,
+		mtu:         l.options.MTU,
+		retransmit:  l.options.RetransmitInterval,
+		verified:    c.proof.verify,
+	}
+	if trust.keys != nil {
+		o.psk = func(identity []byte) []byte { return c.proof.key(trust.keys, identity) }
+	}
+	if l.options.ConnectionID {
+		o.connectionID = func() []byte { return l.offerID(c) }
+	}
+	return o
+}
+
+// Name is "dtls " and the address, such as "dtls 127.0.0.1:8883".
+func (l *Link) Name() string { return l.name }
+
+// Addr is the address that the link listens at, with the port that it was given.
+func (l *Link) Addr() netip.AddrPort { return l.address }
+
+// MTU is that of Options, less what encryption adds.
+func (l *Link) MTU() int { return l.options.MTU - overhead }
+
+// ReceiveBuffer is how many octets of receive buffer the system granted.
+func (l *Link) ReceiveBuffer() int { return l.socket.receiveBuffer() }
+
+// ReceiveDrops is how many datagrams were lost because the receive buffer was full, as far
+// as the system has told; 0 on platforms that do not tell.
+func (l *Link) ReceiveDrops() uint64 { return l.socket.overflows() }
+
+// Identity is what the client of that connection has proven to be: the identity of its
+// pre-shared key, or the common name of its certificate (or else its first DNS name, URI
+// or e-mail address); "" if it has proven nothing, or the connection is gone.
+func (l *Link) Identity(addr transports.Addr) string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if c := l.byNumber[addr.Number()]; c != nil {
+		return c.name
+	}
+	return ""
+}
+
+// clock is a time in seconds that no change of the system's clock disturbs.
+func (l *Link) clock() int64 { return int64(time.Since(l.began) / time.Second) }
+
+// Send encrypts and sends the batch in order. A message that cannot be sent does not keep
+// back those after it: it is counted in Stats, and err is the reason of the first such.
+// When the socket is full the rest is lost with transports.ErrBusy; after Close all is,
+// with net.ErrClosed.
+func (l *Link) Send(batch []transports.Datagram) (sent int, err error) {
+	drop := &l.counters.drop
+	for i := range batch {
+		d := &batch[i]
+		l.mu.Lock()
+		c, over := l.byNumber[d.Addr.Number()], l.isClosed
+		l.mu.Unlock()
+		failure := errGone
+		switch {
+		case over:
+			return sent, net.ErrClosed
+		case len(d.Data) > l.MTU():
+			failure = errTooLong
+		case c != nil:
+			failure = c.send(d.Data)
+		}
+		switch {
+		case failure == nil:
+			sent++
+			continue
+		case errors.Is(failure, transports.ErrBusy):
+			drop.busy.Add(uint64(len(batch) - i))
+			return sent, failure
+		case errors.Is(failure, errTooLong):
+			drop.oversize.Add(1)
+		case errors.Is(failure, errUnproven):
+			drop.unproven.Add(1)
+		default:
+			drop.unsendable.Add(1)
+		}
+		if err == nil {
+			err = failure
+		}
+	}
+	return sent, err
+}
+
+// Serve hands on the messages that connections receive until ctx is done or the link is
+// closed, and returns nil then. Connections stay open until Close, so that farewells can
+// be sent, but nothing more is received. It gives up when the socket fails for good.
+func (l *Link) Serve(ctx context.Context, recv func(batch []transports.Datagram)) error {
+	done := make(chan error, 1)
+	go func() { done <- l.receive() }()
+	idle := time.NewTicker(min(l.options.IdleTimeout/4, time.Minute))
+	defer idle.Stop()
+	for {
+		select {
+		case <-l.inbox.wake:
+			for batch := l.inbox.take(); len(batch) > 0; {
+				n := min(len(batch), maxBatch)
+				recv(batch[:n])
+				batch = batch[n:]
+			}
+		case <-idle.C:
+			l.closeIdle()
+		case <-ctx.Done():
+			l.socket.interrupt()
+			<-done
+			return nil
+		case err := <-done:
+			if ctx.Err() != nil {
+				return nil
+			}
+			return err
+		}
+	}
+}
+
+// maxBatch is how many messages recv gets at once; more would make others wait.
+const maxBatch = 64
+
+// maxFailures in a row end Serve, after some five seconds.
+const maxFailures = 60
+
+// receive reads the socket until it is closed, interrupted or broken. Its other errors are
+// passed over, since on UDP nearly all of them tell of a datagram that was sent earlier.
+func (l *Link) receive() error {
+	d := newDemux(l)
+	b := make([]byte, maxDatagram+1) // one octet more tells of a longer datagram
+	for failures := 0; ; {
+		n, from, err := l.socket.receive(b)
+		var timeout net.Error
+		switch {
+		case err == nil && n > maxDatagram:
+			l.counters.drop.truncated.Add(1)
+			failures = 0
+		case err == nil:
+			d.datagram(b[:n], from)
+			failures = 0
+		case errors.Is(err, net.ErrClosed), errors.As(err, &timeout) && timeout.Timeout():
+			return nil
+		case errors.Is(err, errPeerGone):
+		default:
+			if failures++; failures == maxFailures {
+				return fmt.Errorf("%s: receive: %w", l.name, cause(err))
+			}
+			time.Sleep(min(time.Millisecond<<min(failures, 10), 100*time.Millisecond))
+		}
+	}
+}
+
+// Close tells all clients that their connections are over and closes the socket; Serve
+// then returns nil. It may be called from any goroutine and more than once.
+func (l *Link) Close() error {
+	l.mu.Lock()
+	over := l.isClosed
+	l.isClosed = true
+	var all []*conn
+	for c := range l.all {
+		all = append(all, c)
+	}
+	l.mu.Unlock()
+	if over {
+		l.running.Wait()
+		return nil
+	}
+	for _, c := range all {
+		c.cancel()
+		c.end(endedByClose)
+	}
+	l.running.Wait()
+	return l.socket.close()
+}

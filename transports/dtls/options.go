@@ -1,0 +1,188 @@
+package dtls
+
+import (
+	"fmt"
+	"net"
+	"net/netip"
+	"strconv"
+	"time"
+)
+
+// Options are the settings of all DTLS links.
+type Options struct {
+	// Listeners are the addresses to listen at, each HOST:PORT as with UDP; an empty HOST
+	// means every address of this machine. Default none: there is no DTLS. The usual port
+	// is 8883. Each costs a socket and about 1 MiB.
+	Listeners []string `mapstructure:"listeners"`
+
+	// PSKFile names the file of pre-shared keys, in the format of Mosquitto's psk_file:
+	// one "identity:hexkey" per line, # begins a comment line. Keys have 1 to 64 octets;
+	// fewer than 16 are warned about. Only its owner and group may read the file. Default
+	// none: no client can connect with a pre-shared key.
+	PSKFile string `mapstructure:"psk_file"`
+	// CertificateFile names the PEM file of the server's certificate (ECDSA or RSA), its
+	// intermediates after it. Default none; if there is no psk_file either, a certificate
+	// is made at each start, which is fit for trying things out only.
+	CertificateFile string `mapstructure:"certificate_file"`
+	// KeyFile names the PEM file of the private key of certificate_file, which only its
+	// owner and group may read. Default none.
+	KeyFile string `mapstructure:"key_file"`
+	// ClientCAFile names the PEM file of the authorities that client certificates have to
+	// come from. Default none. Needed if client_certificates is not none.
+	ClientCAFile string `mapstructure:"client_ca_file"`
+	// ClientCertificates says whether clients that use no pre-shared key show a
+	// certificate: none (they are not asked), optional, or required. Default none. The
+	// name that a client has proven is its pre-shared key's identity, or its
+	// certificate's common name, or without one the first DNS name, URI or e-mail address
+	// in it.
+	ClientCertificates string `mapstructure:"client_certificates"`
+
+	// ConnectionID offers clients a connection id (RFC 9146), by which a device keeps its
+	// connection when its address changes, as behind a NAT. Default true. It costs 9
+	// octets in each datagram of a client that takes it.
+	ConnectionID bool `mapstructure:"connection_id"`
+	// MTU is the largest UDP datagram sent, in octets, 256 to 8192. Default 1400, which
+	// fits one Ethernet frame. Messages can be 64 octets shorter; longer ones are dropped
+	// and counted. More costs that much memory per connection.
+	MTU int `mapstructure:"mtu"`
+	// RetransmitInterval is how long the gateway waits for the client's next step of a
+	// handshake before it repeats its own, 100ms to 60s; it doubles each time. Default
+	// 1s. Raise it to 9s for slow radio networks (RFC 7925).
+	RetransmitInterval time.Duration `mapstructure:"retransmit_interval"`
+	// HandshakeTimeout is how long a handshake may take, 1s to 10m. Default 30s; slow
+	// radio networks need 2m. Longer lets stalled ones hold their places longer.
+	HandshakeTimeout time.Duration `mapstructure:"handshake_timeout"`
+	// IdleTimeout is how long a connection may be silent, 1m to 720h, before it is
+	// closed. Default 36h: half as long again as a device should sleep, which can come
+	// back to its connection in that time without a new handshake. An idle connection
+	// costs about 40 KiB.
+	IdleTimeout time.Duration `mapstructure:"idle_timeout"`
+
+	// MaxConnections is the most connections per listener, 1 to 1000000. Default 10000,
+	// about 400 MiB. A new client then takes the place of the connection that has been
+	// silent longest, if that is over 10 minutes; otherwise it is turned away.
+	MaxConnections int `mapstructure:"max_connections"`
+	// MaxHandshakes is the most handshakes at the same time per listener, 1 to 65536.
+	// Default 256, which is up to 40 MiB. Clients beyond it are ignored and try again.
+	MaxHandshakes int `mapstructure:"max_handshakes"`
+	// MaxHandshakesPerPrefix is the most handshakes at the same time from one IPv4 /24 or
+	// IPv6 /48, 1 to 65536. Default 8. Raise it where many devices come from one network
+	// or through one NAT.
+	MaxHandshakesPerPrefix int `mapstructure:"max_handshakes_per_prefix"`
+	// MaxHellosPerPrefix is how many clients of one IPv4 /24 or IPv6 /48 may begin a
+	// handshake per second, 1 to 1000000; twice as many may at once. Default 100. It
+	// bounds what others can make the gateway send to an address that is not theirs.
+	MaxHellosPerPrefix int `mapstructure:"max_hellos_per_prefix"`
+	// Queue is how many octets of received messages may wait for the gateway per
+	// listener, 16 KiB to 1 GiB. Default 1 MiB. More are dropped and counted.
+	Queue int `mapstructure:"queue"`
+	// ReceiveBuffer asks the system for that many octets of buffer for datagrams that
+	// wait to be read, 0 (the system's own choice) to 1 GiB. Default 4 MiB.
+	ReceiveBuffer int `mapstructure:"receive_buffer"`
+}
+
+// What ClientCertificates may be.
+const (
+	certificatesNone     = "none"
+	certificatesOptional = "optional"
+	certificatesRequired = "required"
+)
+
+// DefaultOptions returns the defaults that the fields of Options name.
+func DefaultOptions() Options {
+	return Options{
+		ClientCertificates:     certificatesNone,
+		ConnectionID:           true,
+		MTU:                    1400,
+		RetransmitInterval:     time.Second,
+		HandshakeTimeout:       30 * time.Second,
+		IdleTimeout:            36 * time.Hour,
+		MaxConnections:         10000,
+		MaxHandshakes:          256,
+		MaxHandshakesPerPrefix: 8,
+		MaxHellosPerPrefix:     100,
+		Queue:                  1 << 20,
+		ReceiveBuffer:          4 << 20,
+	}
+}
+
+// Validate reports the first setting that cannot work: its key, its value and what is
+// allowed. Names are not resolved, no port is tried and no file is opened.
+func (o Options) Validate() error {
+	for i, l := range o.Listeners {
+		if err := validateListener(l); err != nil {
+			return fmt.Errorf("listeners: number %d: %w", i+1, err)
+		}
+	}
+	for _, r := range []struct {
+		key             string
+		value, min, max int
+	}{
+		{"mtu", o.MTU, 256, maxDatagram},
+		{"max_connections", o.MaxConnections, 1, 1e6},
+		{"max_handshakes", o.MaxHandshakes, 1, 1 << 16},
+		{"max_handshakes_per_prefix", o.MaxHandshakesPerPrefix, 1, 1 << 16},
+		{"max_hellos_per_prefix", o.MaxHellosPerPrefix, 1, 1e6},
+		{"queue", o.Queue, 16 << 10, 1 << 30},
+		{"receive_buffer", o.ReceiveBuffer, 0, 1 << 30},
+	} {
+		if r.value < r.min || r.value > r.max {
+			return fmt.Errorf("%s: %d is not allowed: %d to %d", r.key, r.value, r.min, r.max)
+		}
+	}
+	for _, r := range []struct {
+		key             string
+		value, min, max time.Duration
+	}{
+		{"retransmit_interval", o.RetransmitInterval, 100 * time.Millisecond, time.Minute},
+		{"handshake_timeout", o.HandshakeTimeout, time.Second, 10 * time.Minute},
+		{"idle_timeout", o.IdleTimeout, time.Minute, 720 * time.Hour},
+	} {
+		if r.value < r.min || r.value > r.max {
+			return fmt.Errorf("%s: %v is not allowed: %v to %v", r.key, r.value, r.min, r.max)
+		}
+	}
+	return o.validateCredentials()
+}
+
+func (o Options) validateCredentials() error {
+	switch o.ClientCertificates {
+	case certificatesNone:
+		if o.ClientCAFile != "" {
+			return fmt.Errorf("client_ca_file: %q is of no use while client_certificates is none: choose optional or required", o.ClientCAFile)
+		}
+	case certificatesOptional, certificatesRequired:
+		if o.ClientCAFile == "" {
+			return fmt.Errorf("client_ca_file: \"\" is not allowed while client_certificates is %s: name the PEM file of the authorities", o.ClientCertificates)
+		}
+		if o.CertificateFile == "" && o.PSKFile != "" {
+			return fmt.Errorf("client_certificates: %q is not allowed without certificate_file: only a server with a certificate asks for one", o.ClientCertificates)
+		}
+	default:
+		return fmt.Errorf("client_certificates: %q is not allowed: none, optional or required", o.ClientCertificates)
+	}
+	switch {
+	case o.CertificateFile != "" && o.KeyFile == "":
+		return fmt.Errorf("key_file: \"\" is not allowed beside certificate_file %q: name the file of its private key", o.CertificateFile)
+	case o.CertificateFile == "" && o.KeyFile != "":
+		return fmt.Errorf("certificate_file: \"\" is not allowed beside key_file %q: name the file of its certificate", o.KeyFile)
+	}
+	return nil
+}
+
+func validateListener(listen string) error {
+	bad := func(why string) error {
+		return fmt.Errorf("%q is not allowed: %s; write HOST:PORT, such as 127.0.0.1:8883, [::1]:8883 or :8883 for every address", listen, why)
+	}
+	host, port, err := net.SplitHostPort(listen)
+	if err != nil {
+		return bad("it is no HOST:PORT")
+	}
+	if _, err := strconv.ParseUint(port, 10, 16); err != nil {
+		return bad("the port is not a number from 0 to 65535")
+	}
+	if ip, err := netip.ParseAddr(host); err == nil && ip.IsMulticast() {
+		return bad("it is a group address, not one of this machine's")
+	}
+	return nil
+}

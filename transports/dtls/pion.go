@@ -1,0 +1,158 @@
+package dtls
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"io"
+	"net"
+	"time"
+
+	"github.com/pion/dtls/v3"
+	"github.com/pion/logging"
+)
+
+// This is the only file that knows the DTLS library. To change to another major version or
+// library, write another newAssociation; pioncookie.go says what else it has to do.
+
+// association is the cryptographic part of one connection.
+type association interface {
+	// handshake runs it until it is done, fails or ctx is over.
+	handshake(ctx context.Context) error
+	// read waits for the next message. io.EOF is the end, errSkip is not.
+	read(b []byte) (int, error)
+	// write encrypts and sends one message. It does not block once the handshake is done.
+	write(b []byte) error
+	// close tells the peer and ends handshake and read.
+	close() error
+	// identity is what the peer has proven to be: the identity of a pre-shared key, or
+	// its certificate in DER form, or neither.
+	identity() (psk []byte, certificate []byte)
+	// remote is the address from which the newest valid record has come, as conn's
+	// ReadFrom gave it.
+	remote() net.Addr
+	// expect makes it take cookie instead of its own; see adoptCookie.
+	expect(cookie []byte) error
+}
+
+// errSkip says that something came that is no message.
+var errSkip = errors.New("no message")
+
+// associationOptions are what an association needs to know.
+type associationOptions struct {
+	psk          func(identity []byte) []byte // nil: none
+	certificate  *tls.Certificate             // nil: none
+	clientCAs    *x509.CertPool
+	ask          clientAuth
+	connectionID func() []byte // nil: connection ids are not offered
+	mtu          int
+	retransmit   time.Duration
+	// verified is called when the peer has proven who it is.
+	verified func()
+}
+
+// suites are those of RFC 7925 and stronger ones. None uses CBC, whose checks leak through
+// their timing, and all count their nonces instead of drawing them.
+var suites = []dtls.CipherSuiteID{
+	dtls.TLS_ECDHE_ECDSA_WITH_AES_128_CCM_8,
+	dtls.TLS_ECDHE_ECDSA_WITH_AES_128_CCM,
+	dtls.TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256,
+	dtls.TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384,
+	dtls.TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256,
+	dtls.TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384,
+	dtls.TLS_ECDHE_PSK_WITH_CHACHA20_POLY1305_SHA256,
+	dtls.TLS_PSK_WITH_AES_128_CCM_8,
+	dtls.TLS_PSK_WITH_AES_128_CCM,
+	dtls.TLS_PSK_WITH_AES_128_GCM_SHA256,
+}
+
+// handshakeHeaders is what the library adds to a fragment of its MTU in a datagram.
+const handshakeHeaders = recordHeader + handshakeHeader + cidSize + 32
+
+// newAssociation prepares the server's side of a connection over conn, whose peer is at
+// addr. Nothing is read or written before handshake.
+func newAssociation(conn net.PacketConn, addr net.Addr, o associationOptions) (association, error) {
+	options := []dtls.ServerOption{
+		dtls.WithCipherSuites(suites...),
+		dtls.WithExtendedMasterSecret(dtls.RequireExtendedMasterSecret),
+		dtls.WithReplayProtectionWindow(64),
+		dtls.WithMTU(o.mtu - handshakeHeaders),
+		dtls.WithFlightInterval(o.retransmit),
+		dtls.WithLoggerFactory(silence{}),
+		dtls.WithVerifyConnection(func(*dtls.State) error {
+			o.verified()
+			return nil
+		}),
+	}
+	if o.psk != nil {
+		options = append(options, dtls.WithPSK(func(identity []byte) ([]byte, error) { return o.psk(identity), nil }))
+	}
+	if o.certificate != nil {
+		options = append(options, dtls.WithCertificates(*o.certificate))
+		switch o.ask {
+		case askOptional:
+			options = append(options, dtls.WithClientAuth(dtls.VerifyClientCertIfGiven), dtls.WithClientCAs(o.clientCAs))
+		case askRequired:
+			options = append(options, dtls.WithClientAuth(dtls.RequireAndVerifyClientCert), dtls.WithClientCAs(o.clientCAs))
+		}
+	}
+	if o.connectionID != nil {
+		options = append(options, dtls.WithConnectionIDGenerator(o.connectionID))
+	}
+	c, err := dtls.ServerWithOptions(conn, addr, options...)
+	if err != nil {
+		return nil, err
+	}
+	return &pionConn{c}, nil
+}
+
+type pionConn struct{ conn *dtls.Conn }
+
+func (p *pionConn) handshake(ctx context.Context) error { return p.conn.HandshakeContext(ctx) }
+
+func (p *pionConn) read(b []byte) (int, error) {
+	n, err := p.conn.Read(b)
+	if err != nil && !errors.Is(err, io.EOF) {
+		return 0, errSkip // a warning, or a message longer than b; the end is io.EOF alone
+	}
+	return n, err
+}
+
+func (p *pionConn) write(b []byte) error {
+	_, err := p.conn.Write(b)
+	return err
+}
+
+func (p *pionConn) close() error { return p.conn.Close() }
+
+func (p *pionConn) identity() (psk []byte, certificate []byte) {
+	s, ok := p.conn.ConnectionState()
+	switch {
+	case !ok:
+		return nil, nil
+	case len(s.PeerCertificates) > 0:
+		return nil, s.PeerCertificates[0]
+	}
+	return s.IdentityHint, nil
+}
+
+func (p *pionConn) remote() net.Addr { return p.conn.RemoteAddr() }
+
+func (p *pionConn) expect(cookie []byte) error { return adoptCookie(p.conn, cookie) }
+
+// silence keeps the library from writing logs of its own: failures are reported by us,
+// once each and with the peer. One value serves all connections.
+type silence struct{}
+
+func (silence) NewLogger(string) logging.LeveledLogger { return silence{} }
+func (silence) Trace(string)                           {}
+func (silence) Tracef(string, ...any)                  {}
+func (silence) Debug(string)                           {}
+func (silence) Debugf(string, ...any)                  {}
+func (silence) Info(string)                            {}
+func (silence) Infof(string, ...any)                   {}
+func (silence) Warn(string)                            {}
+func (silence) Warnf(string, ...any)                   {}
+func (silence) Error(string)                           {}
+func (silence) Errorf(string, ...any)                  {}

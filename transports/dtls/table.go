@@ -1,0 +1,150 @@
+package dtls
+
+import (
+	"time"
+
+	"mqttsn-gateway/transports"
+)
+
+// evictAfter is how long a connection must have been silent to make room for another.
+const evictAfter = 10 * time.Minute
+
+// establish makes a connection of a handshake that has succeeded; false if there is no
+// room for it.
+func (l *Link) establish(c *conn) bool {
+	var name string
+	psk, der := c.assoc.identity()
+	if der != nil {
+		name, _ = certificateName(der) // without a name it has proven none
+	} else {
+		name = string(psk)
+	}
+	c.seen.Store(l.clock())
+	var evicted, replaced *conn
+
+	l.mu.Lock()
+	if len(l.byNumber) >= l.options.MaxConnections {
+		evicted = l.silentLongest(name)
+		if evicted == nil {
+			l.mu.Unlock()
+			return false
+		}
+		l.remove(evicted)
+	}
+	l.endHandshake(c)
+	c.stage, c.name = established, name
+	l.number++
+	c.addr = transports.NumberAddr(l.number)
+	l.byNumber[l.number] = c
+	if before := l.byAddr[c.at]; before != nil {
+		// Its client has begun anew, or a NAT has given its address to another. With a
+		// connection id it may still be alive, and is found by that.
+		before.at = noAddress
+		if !before.takes || before.name == name {
+			replaced = before
+			l.remove(before)
+		}
+	}
+	l.byAddr[c.at] = c
+	l.counters.handshakes.Add(1)
+	l.mu.Unlock()
+
+	c.mu.Lock()
+	c.established = true
+	c.mu.Unlock()
+	if evicted != nil {
+		evicted.end(endedEvicted)
+	}
+	if replaced != nil {
+		replaced.end(endedReplaced)
+	}
+	return true
+}
+
+// silentLongest is the connection to close when there are too many: the one that has been
+// silent longest, first among those of the same client, which has connected anew.
+func (l *Link) silentLongest(name string) *conn {
+	var own, any *conn
+	latest := l.clock() - int64(evictAfter/time.Second)
+	for _, c := range l.byNumber {
+		if c.seen.Load() > latest {
+			continue
+		}
+		if any == nil || c.seen.Load() < any.seen.Load() {
+			any = c
+		}
+		if name != "" && c.name == name && (own == nil || c.seen.Load() < own.seen.Load()) {
+			own = c
+		}
+	}
+	if own != nil {
+		return own
+	}
+	return any
+}
+
+// endHandshake gives back the place that c's handshake has had.
+func (l *Link) endHandshake(c *conn) {
+	if c.stage != handshaking {
+		return
+	}
+	l.half--
+	if l.perPrefix[c.prefix]--; l.perPrefix[c.prefix] == 0 {
+		delete(l.perPrefix, c.prefix)
+	}
+	if l.handshakes[c.origin.peer] == c {
+		delete(l.handshakes, c.origin.peer)
+	}
+}
+
+// remove takes c out of all tables by which it is found.
+func (l *Link) remove(c *conn) {
+	l.endHandshake(c)
+	c.stage = gone
+	delete(l.byNumber, c.addr.Number())
+	if l.byAddr[c.at] == c {
+		delete(l.byAddr, c.at)
+	}
+	if l.byID[c.id] == c {
+		delete(l.byID, c.id)
+	}
+}
+
+// forget is the end of c's goroutine.
+func (l *Link) forget(c *conn) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.remove(c)
+	delete(l.all, c)
+}
+
+// closed counts a connection that has ended.
+func (l *Link) closed(c *conn) {
+	n := &l.counters.closed
+	switch c.ended.Load() {
+	case endedByPeer:
+		n.peer.Add(1)
+	case endedIdle:
+		n.idle.Add(1)
+	case endedReplaced:
+		n.replaced.Add(1)
+	case endedEvicted:
+		n.evicted.Add(1)
+	}
+}
+
+// closeIdle closes the connections that have been silent too long.
+func (l *Link) closeIdle() {
+	var idle []*conn
+	latest := l.clock() - int64(l.options.IdleTimeout/time.Second)
+	l.mu.Lock()
+	for _, c := range l.byNumber {
+		if c.seen.Load() <= latest {
+			idle = append(idle, c)
+		}
+	}
+	l.mu.Unlock()
+	for _, c := range idle {
+		c.end(endedIdle)
+	}
+}
