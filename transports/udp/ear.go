@@ -1,6 +1,7 @@
 package udp
 
 import (
+	"errors"
 	"net"
 	"net/netip"
 
@@ -20,9 +21,15 @@ type ear struct {
 // earBatch is how many datagrams an ear takes at once: searches are rare.
 const earBatch = 8
 
+var errNarrow = errors.New("an IPv6 group that ends at the local link is heard at the port of listen alone, and by a listener at every address")
+
 // newEar opens a socket for a group. That it cannot be had is told by join.
 func newEar(group netip.AddrPort, o Options, open opening, dropped *counters) *ear {
 	e := &ear{group: group}
+	if ip := group.Addr(); ip.IsLinkLocalMulticast() && ip.Is6() || ip.IsInterfaceLocalMulticast() {
+		e.err = errNarrow // a socket at such an address hears one interface only
+		return e
+	}
 	conn, err := listenGroup(group)
 	if err != nil {
 		e.err = groupError(group, err)

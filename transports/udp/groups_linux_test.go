@@ -416,6 +416,7 @@ func TestGroupsThatCannotBe(t *testing.T) {
 		{"127.0.0.1:0", "225.1.1.1:1883", nil, "set group_interfaces to [lo]"},
 		{"127.0.0.1:0", "[ff1e::1]:1883", []string{"lo"}, "does not speak their IP version"},
 		{"[::1]:0", "225.1.1.1:1883", []string{"lo"}, "does not speak their IP version"},
+		{"[::1]:0", "[ff02::77]:1883", []string{"lo"}, "ends at the local link"},
 		{":0", "225.1.1.1:1883", []string{"none0"}, "none of group_interfaces (none0) is up"},
 		{"127.0.0.1:0", "225.1.1.1:1883", []string{"none0"}, "has the address of listen 127.0.0.1:0"},
 	} {

@@ -40,7 +40,8 @@ type Options struct {
 	// to a group comes from the address of Listen, since that is where clients connect;
 	// groups of the IP version that the listener does not speak are left out. A listener
 	// at one address uses the interface that has it, and so one at 127.0.0.1 needs
-	// group_interfaces [lo]. Each group whose port is not that of Listen costs a socket
+	// group_interfaces [lo]. IPv6 groups that end at the local link (ff02::) need the port
+	// of Listen, and a listener at every address. Each group whose port is not that of Listen costs a socket
 	// and ReceiveBuffer octets of buffer.
 	Groups []string `mapstructure:"groups"`
 	// GroupInterfaces are the names of the interfaces on which groups are used. Default:
