@@ -55,11 +55,12 @@ func TestThousandMessagesOverABadNetwork(t *testing.T) {
 }
 
 // A sleeper that wakes up over the same network gets everything, and a PINGRESP for each
-// wake.
+// wake, by radio too.
 func TestSleeperOverABadNetwork(t *testing.T) {
-	for seed := range uint64(5) {
+	for seed := range uint64(10) {
 		w := newWorld(seed, t.Fatalf)
 		w.loss, w.double, w.delay = 30, 10, 500*time.Millisecond
+		w.setPath(int(seed%2) * 300)
 		d := w.device
 		d.reconnect()
 		subscribeAll(d)

@@ -14,6 +14,9 @@ import (
 // subscription topics of the device: by name, by wildcard, short.
 var modelTopics = []string{"s/temp", "w/1", "w/2", "ab"}
 
+// modelRates are lines of the device: half of the time one without a pace.
+var modelRates = []int{0, 0, 0, 0, 5, 100, 1200, 11520}
+
 func subscribeAll(d *device) {
 	short, _ := mqttsn.ShortTopic("ab")
 	d.add(
@@ -40,6 +43,7 @@ func TestModel(t *testing.T) {
 		w.broker.slow = time.Duration(rapid.IntRange(0, 3000).Draw(t, "slow")) * time.Millisecond
 		w.broker.window = rapid.IntRange(1, 8).Draw(t, "window")
 		w.device.will = rapid.Bool().Draw(t, "will")
+		w.setPath(rapid.SampledFrom(modelRates).Draw(t, "rate"))
 		d := w.device
 		d.reconnect()
 		subscribeAll(d)
@@ -50,7 +54,7 @@ func TestModel(t *testing.T) {
 		for range rapid.IntRange(1, 60).Draw(t, "actions") {
 			n++
 			qos := rapid.IntRange(0, 2).Draw(t, "qos")
-			switch rapid.IntRange(0, 11).Draw(t, "action") {
+			switch rapid.IntRange(0, 13).Draw(t, "action") {
 			case 0, 1, 2:
 				topic := rapid.SampledFrom(modelTopics).Draw(t, "topic")
 				payload := fmt.Sprintf("%s %d", topic, n)
@@ -83,6 +87,14 @@ func TestModel(t *testing.T) {
 				d.restart()
 				subscribeAll(d)
 				up, down = nil, nil // the device has forgotten, and wants the broker to
+			case 12:
+				w.s.Moved()
+				w.setPath(rapid.SampledFrom(modelRates).Draw(t, "rate"))
+			case 13: // a burst
+				for i := range rapid.IntRange(1, 8).Draw(t, "burst") {
+					topic := rapid.SampledFrom(modelTopics).Draw(t, "topic")
+					w.broker.publish(0, topic, fmt.Sprintf("%s %d.%d", topic, n, i))
+				}
 			}
 			w.run(time.Duration(rapid.IntRange(0, 20000).Draw(t, "pause"))*time.Millisecond, never)
 		}

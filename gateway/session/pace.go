@@ -70,9 +70,6 @@ func (l *line) forget() { l.srtt, l.rttvar, l.backoff = 0, 0, 0 }
 
 // tRetry is how long the answer to a packet of n octets is waited for.
 func (l *line) tRetry(o *Options, n int) time.Duration {
-	if l.rate == 0 {
-		return o.TRetry
-	}
 	d := o.TRetry
 	if l.srtt > 0 {
 		d = time.Duration(l.srtt)*time.Microsecond + max(granularity, 4*time.Duration(l.rttvar)*time.Microsecond) + l.carries(n)

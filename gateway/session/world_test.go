@@ -32,6 +32,12 @@ type world struct {
 
 	received, delivered, returned, dropped int
 
+	rate   int       // of the line to the device; 0: any other link
+	freeAt time.Time // when the line will have carried the last QoS 0 message
+	sentAt time.Time // when the last packet that wants an answer was sent
+
+	sentRate int // the rate then
+
 	boot      int               // the restart of the device that the session knows of
 	published map[uint16]string // MsgID to payload of what the client has not finished
 	log       []string
@@ -210,6 +216,8 @@ func (w *world) step(cause string, do func()) {
 	}
 	if gone {
 		w.s = New("dev", &w.o, w.s.msgID)
+		w.s.SetPath(Path{Rate: w.rate})
+		w.freeAt = time.Time{}
 		w.received, w.delivered, w.returned, w.dropped = 0, 0, 0, 0
 		clear(w.published)
 		// A clean session takes its open QoS 2 exchanges with it.
@@ -219,10 +227,50 @@ func (w *world) step(cause string, do func()) {
 	}
 }
 
+// setPath gives the device another line.
+func (w *world) setPath(rate int) {
+	w.rate, w.freeAt = rate, time.Time{}
+	w.s.SetPath(Path{Rate: rate})
+}
+
+// checkPace checks that the queue waits for the line, and that answers are waited for
+// neither shorter nor longer than they should be.
+func (w *world) checkPace(cause string, before State, p mqttsn.Packet) {
+	early, asks := w.now.Before(w.freeAt.Add(-slack)), true
+	switch p := p.(type) {
+	case *mqttsn.Register:
+	case *mqttsn.Publish:
+		asks = p.QoS > 0
+		if w.rate > 0 && !asks {
+			octets := len(p.Append(nil)) + framing
+			w.freeAt = w.now.Add(time.Duration(octets) * time.Second / time.Duration(w.rate))
+		}
+	case *mqttsn.Pubrel:
+		early, asks = false, w.s.hand.phase == releasing && w.s.hand.msgID == p.MsgID
+	case *mqttsn.Pingresp:
+		early, asks = early && before != Active, false
+	default:
+		return
+	}
+	if early {
+		w.failf("%v, and the line is busy", p.Type())
+	}
+	if !asks {
+		return
+	}
+	if wait := w.now.Sub(w.sentAt); cause == "expire" && w.fx.Retransmissions > 0 {
+		if w.sentRate == 0 && wait != w.o.TRetry || wait < w.o.TRetryMin || wait > w.o.TRetryMax {
+			w.failf("%v is sent again after %v", p.Type(), wait)
+		}
+	}
+	w.sentAt, w.sentRate = w.now, w.rate
+}
+
 // checkSent checks what must hold for the packets of any step.
 func (w *world) checkSent(cause string, before State, sent []mqttsn.Packet) {
 	for i, p := range sent {
 		name := p.Type().String()
+		w.checkPace(cause, before, p)
 		switch p := p.(type) {
 		case *mqttsn.Publish:
 			if p.QoS > 0 && p.MsgID == 0 {
