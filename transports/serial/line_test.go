@@ -1,0 +1,188 @@
+//go:build linux || darwin
+
+package serial
+
+import (
+	"bytes"
+	"errors"
+	"math/rand/v2"
+	"net"
+	"slices"
+	"testing"
+
+	"mqttsn-gateway/transports"
+	"mqttsn-gateway/transports/serial/framing"
+)
+
+// plainLines are the framings with one peer.
+var plainLines = map[string]struct {
+	set     func(*Options)
+	framing framing.Framing
+}{
+	"raw":      {func(o *Options) { o.Framing = framingRaw }, framing.Raw()},
+	"slip":     {func(o *Options) { o.Framing = framingSLIP }, framing.SLIP(false)},
+	"slip crc": {func(o *Options) { o.Framing, o.CRC = framingSLIP, true }, framing.SLIP(true)},
+	"cobs":     {func(o *Options) { o.Framing = framingCOBS }, framing.COBS(false)},
+	"cobs crc": {func(o *Options) { o.Framing, o.CRC = framingCOBS, true }, framing.COBS(true)},
+}
+
+// TestBothWays sends packets of all sizes over a real terminal, cut into random pieces.
+func TestBothWays(t *testing.T) {
+	for name, test := range plainLines {
+		t.Run(name, func(t *testing.T) {
+			terminal := newTerminal(t)
+			o := optionsFor(terminal.name, framingRaw)
+			test.set(&o)
+			o.Baud = 4_000_000
+			o.Queue = 1 << 20
+			l := openLink(t, o)
+			got, _ := collect(t, l)
+			arrived := terminal.packets(test.framing)
+
+			var octets []byte
+			var sent [][]byte
+			for size := 11; size <= 255; size++ {
+				p := publish(uint32(size), size)
+				octets = test.framing.Append(octets, p)
+				sent = append(sent, p)
+				send(t, l, peer, p)
+			}
+			go func() {
+				for len(octets) > 0 {
+					n := min(len(octets), 1+rand.IntN(40))
+					if _, err := terminal.master.Write(octets[:n]); err != nil {
+						t.Error(err)
+						return
+					}
+					octets = octets[n:]
+				}
+			}()
+			for _, want := range sent {
+				d := wait(t, got)
+				if d.Addr != peer || !d.Local.IsZero() || d.Multicast || d.Signal != 0 || !bytes.Equal(d.Data, want) {
+					t.Fatalf("received %+v, want % x", d, want)
+				}
+				if p := wait(t, arrived); !bytes.Equal(p, want) {
+					t.Fatalf("written % x, want % x", p, want)
+				}
+			}
+			s := l.Stats()
+			if !s.Up || s.UpFor <= 0 || s.Queued != 0 || s.Received != uint64(len(sent)) || s.Reopened != 0 {
+				t.Errorf("%+v", s)
+			}
+			eventually(t, "all is counted as sent", func() bool { return l.Stats().Sent == uint64(len(sent)) })
+		})
+	}
+}
+
+func TestLinkTellsOfItself(t *testing.T) {
+	for name, mtu := range map[string]int{framingRaw: 255, framingSLIP: 1000, framingCOBS: 1000, framingXBee: 80} {
+		terminal := newTerminal(t)
+		l := openLink(t, optionsFor(terminal.name, name))
+		if l.Name() != "serial "+terminal.name || l.MTU() != mtu || l.Rate() != 11520 {
+			t.Errorf("%s: %q, MTU %d, rate %d", name, l.Name(), l.MTU(), l.Rate())
+		}
+		var _ transports.Link = l
+		var _ transports.Broadcaster = l
+		var _ transports.Paced = l
+	}
+}
+
+// TestBroadcastOnALine is a frame to the one who is there.
+func TestBroadcastOnALine(t *testing.T) {
+	terminal := newTerminal(t)
+	l := openLink(t, optionsFor(terminal.name, framingRaw))
+	serve(t, l, func([]transports.Datagram) {})
+	arrived := terminal.packets(framing.Raw())
+	advertise := []byte{5, 0, 1, 0x03, 0x84}
+	if err := l.Broadcast(transports.Addr{}, 3, advertise); err != nil {
+		t.Fatal(err)
+	}
+	if p := wait(t, arrived); !bytes.Equal(p, advertise) {
+		t.Errorf("% x", p)
+	}
+}
+
+// TestRefusals: what cannot be sent is named, and keeps nothing else back.
+func TestRefusals(t *testing.T) {
+	terminal := newTerminal(t)
+	o := optionsFor(terminal.name, framingRaw)
+	o.Queue = 256
+	l := openLink(t, o) // not served: nothing leaves the queue
+	other := transports.NumberAddr(2)
+	small := publish(1, 28)
+	batch := []transports.Datagram{
+		{Addr: peer, Data: make([]byte, 256)},
+		{Addr: other, Data: small},
+		{Addr: peer, Data: nil},
+	}
+	for range 10 { // 9 fit
+		batch = append(batch, transports.Datagram{Addr: peer, Data: small})
+	}
+	sent, err := l.Send(batch)
+	if sent != 9 || !errors.Is(err, errOversize) {
+		t.Errorf("took %d: %v", sent, err)
+	}
+	if _, err := l.Send(batch[3:4]); !errors.Is(err, transports.ErrBusy) {
+		t.Errorf("full: %v", err)
+	}
+	if err := l.Broadcast(transports.Addr{}, 0, small); !errors.Is(err, transports.ErrBusy) {
+		t.Errorf("full: %v", err)
+	}
+	s := l.Stats()
+	for name, want := range map[string]uint64{"oversize": 2, "unknown_peer": 1, "queue_full": 3} {
+		if s.Drops[name] != want {
+			t.Errorf("%s: %d, want %d", name, s.Drops[name], want)
+		}
+	}
+	if s.Queued != 252 {
+		t.Errorf("%d octets queued", s.Queued)
+	}
+	if len(s.Drops) != int(reasons)-1 || slices.Contains(reasonNames[1:], "") {
+		t.Errorf("drops without a name: %v", s.Drops)
+	}
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := l.Send(batch[3:4]); !errors.Is(err, net.ErrClosed) {
+		t.Errorf("closed: %v", err)
+	}
+	if s := l.Stats(); s.Up || s.Queued != 0 || s.Drops["line_down"] != 9 {
+		t.Errorf("closed: %+v", s)
+	}
+}
+
+// TestNoise: the first frame after noise may be lost, the second is not, nothing that was
+// not sent is taken, and what was refused is counted.
+func TestNoise(t *testing.T) {
+	for _, name := range []string{"slip crc", "cobs crc"} {
+		t.Run(name, func(t *testing.T) {
+			test := plainLines[name]
+			terminal := newTerminal(t)
+			o := optionsFor(terminal.name, framingRaw)
+			test.set(&o)
+			l := openLink(t, o)
+			got, _ := collect(t, l)
+			random := rand.New(rand.NewPCG(1, 2))
+			for round := range uint32(100) {
+				octets := make([]byte, 1+random.IntN(60))
+				for i := range octets {
+					octets[i] = byte(random.Uint32())
+				}
+				one, two := publish(2*round, 60), publish(2*round+1, 60)
+				terminal.write(test.framing.Append(test.framing.Append(octets, one), two))
+				d := wait(t, got)
+				if bytes.Equal(d.Data, one) {
+					d = wait(t, got)
+				}
+				if !bytes.Equal(d.Data, two) {
+					t.Fatalf("round %d: taken: % x", round, d.Data)
+				}
+			}
+			s := l.Stats()
+			if s.Drops["checksum"]+s.Drops["malformed"] == 0 {
+				t.Errorf("nothing refused: %+v", s)
+			}
+		})
+	}
+}
