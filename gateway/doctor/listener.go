@@ -20,6 +20,8 @@ type Listener struct {
 	// Broker says that it is the embedded broker's, in whose place one that is there
 	// already can be used.
 	Broker bool
+	// Open listens there as the gateway does; nil for what package net does.
+	Open func() (io.Closer, error)
 	// Optional says that the gateway starts without it.
 	Optional bool
 	// ReceiveBuffer and SendBuffer are what the system is asked for, in octets; 0 is
@@ -75,7 +77,10 @@ func (s *system) listeners(listeners []Listener) []Finding {
 }
 
 func listen(l Listener) (io.Closer, error) {
-	if l.Network == "tcp" {
+	switch {
+	case l.Open != nil:
+		return l.Open()
+	case l.Network == "tcp":
 		return net.Listen("tcp", l.Addr)
 	}
 	addr, err := net.ResolveUDPAddr("udp", l.Addr)

@@ -3,6 +3,7 @@ package doctor
 import (
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"net"
 	"net/netip"
@@ -139,6 +140,24 @@ func TestPortErrors(t *testing.T) {
 		if other := errors.New("it rains"); c.explain(c.addr, other) != other || c.explain(c.addr, nil) != nil {
 			t.Error("what is not known must stay what it is")
 		}
+	}
+}
+
+type closed struct{ bool }
+
+func (c *closed) Close() error { c.bool = true; return nil }
+
+// What the gateway itself opens is judged by its own errors, and closed again.
+func TestListenersOpenThemselves(t *testing.T) {
+	var c closed
+	findings := newMachine(t, nil).listeners([]Listener{
+		{Network: "udp", Addr: ":1", Open: func() (io.Closer, error) { return &c, nil }},
+		{Network: "udp", Addr: ":2", Flag: "--udp", Open: func() (io.Closer, error) { return nil, fmt.Errorf("listen: %w", errInUse) }},
+	})
+	want(t, findings[0], OK, "udp :1: free")
+	want(t, findings[1], Fail, "udp :2: another program has this port", "--udp :3")
+	if !c.bool {
+		t.Error("not closed")
 	}
 }
 
