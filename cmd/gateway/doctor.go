@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"runtime/debug"
 	"time"
@@ -13,6 +14,7 @@ import (
 
 	"mqttsn-gateway/config"
 	"mqttsn-gateway/gateway/doctor"
+	"mqttsn-gateway/transports/udp"
 )
 
 const doctorLong = `doctor looks at this machine the way the gateway would with the same flags and file, and
@@ -109,7 +111,11 @@ func configFindings(err error) []doctor.Finding {
 func listeners(c config.Config, origins config.Origins) []doctor.Listener {
 	var all []doctor.Listener
 	for _, o := range c.UDP {
-		all = append(all, doctor.Listener{Network: "udp", Addr: o.Listen, Flag: "--udp", ReceiveBuffer: o.ReceiveBuffer, SendBuffer: o.SendBuffer})
+		all = append(all, doctor.Listener{
+			Network: "udp", Addr: o.Listen, Flag: "--udp",
+			Open:          func() (io.Closer, error) { return udp.Listen(o) },
+			ReceiveBuffer: o.ReceiveBuffer, SendBuffer: o.SendBuffer,
+		})
 	}
 	if c.Broker.URL == "" {
 		for _, addr := range c.MQTT.Listeners {
