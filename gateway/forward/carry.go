@@ -57,6 +57,7 @@ func (u *uplink) send(conn net.Conn, datagram []byte) error {
 		switch {
 		case err == nil:
 			u.counts.toGateway.Add(1)
+			u.health.sent()
 			return nil
 		case isUnreachable(err):
 			// The system may tell so of an earlier datagram in place of sending this one.

@@ -39,6 +39,7 @@ type health struct {
 	began   time.Time // the trouble, or the time without a socket
 	socket  bool      // there is one
 	told    bool      // the log knows that there is no socket
+	passed  time.Time // the first packet to the gateway since the last one that was refused
 	heard   time.Time // the last packet of the gateway
 	asked   time.Time // the first packet of a device since then that wants an answer
 	waiting int       // how many those are
@@ -92,6 +93,7 @@ func (h *health) lost(err error) {
 func (h *health) refused(err error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	h.passed = time.Time{}
 	if h.trouble == unreachable {
 		return
 	}
@@ -105,6 +107,15 @@ func (h *health) begin(t trouble, now time.Time) {
 	select {
 	case h.nudge <- struct{}{}:
 	default:
+	}
+}
+
+// sent hears of a packet that went to the gateway.
+func (h *health) sent() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.trouble == unreachable && h.passed.IsZero() {
+		h.passed = time.Now()
 	}
 }
 
@@ -136,6 +147,11 @@ func (h *health) answer() {
 func (h *health) check(now time.Time) (t trouble, heard time.Time) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	if h.trouble == unreachable && !h.passed.IsZero() && now.Sub(h.passed) >= checkEvery {
+		// Devices that send QoS -1 get no answer to tell.
+		h.trouble = none
+		h.log.Info("the gateway is not out of reach any more", "gateway", h.to, "after", now.Sub(h.began).Round(time.Second))
+	}
 	if h.trouble == none && h.waiting >= silenceAsked && now.Sub(h.asked) >= silence {
 		h.begin(silent, now)
 		h.log.Warn("the gateway does not answer: check that the address is right, that a firewall lets UDP pass, and that the gateway allows this forwarder (gateway.forwarders there)",

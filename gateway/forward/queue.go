@@ -34,11 +34,16 @@ func (q *queue) put(nodeID, packet []byte) (why reason, ok bool) {
 	}
 	q.data = mqttsn.Encapsulated{NodeID: nodeID, Packet: packet}.Append(q.data)
 	q.ends = append(q.ends, len(q.data))
+	q.rouse()
+	return 0, true
+}
+
+// rouse wakes the writer.
+func (q *queue) rouse() {
 	select {
 	case q.wake <- struct{}{}:
 	default:
 	}
-	return 0, true
 }
 
 // frameHeader is what a frame adds to a node id and a packet, in octets [SN-5.5].
@@ -53,11 +58,12 @@ func (q *queue) take(b burst) burst {
 	return b
 }
 
-// open lets packets in.
+// open lets packets in. Some may wait already.
 func (q *queue) open() {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	q.opened = true
+	q.rouse()
 }
 
 // close lets none in until it is opened again, and forgets those that wait: devices send

@@ -75,6 +75,7 @@ func newUplink(o Options, c *counts, log *slog.Logger) *uplink {
 // run keeps the way open until ctx is done. It returns an error only when the local
 // address cannot be had from the beginning.
 func (u *uplink) run(ctx context.Context) error {
+	defer u.shut()
 	for wait := time.Duration(0); ctx.Err() == nil; {
 		conn, err := u.connect(ctx)
 		if err == nil {
@@ -88,6 +89,7 @@ func (u *uplink) run(ctx context.Context) error {
 		case !u.bound && isBindError(err):
 			return bindError(u.options.Local, err)
 		default:
+			u.shut()
 			u.health.lost(err)
 			wait = min(max(2*wait, firstWait), longestWait)
 			pause(ctx, wait)
@@ -148,20 +150,27 @@ func (u *uplink) lookUp(ctx context.Context) error {
 	return nil
 }
 
+// shut drops what waits, and what comes until there is a socket.
+func (u *uplink) shut() { u.counts.dropped[gatewayAway].Add(uint64(u.queue.close())) }
+
+// leaveTime is how long a socket that is to be replaced may take to send what it has begun.
+const leaveTime = time.Second
+
 // carry moves datagrams through conn until ctx is done, the socket fails (the error says
-// why) or a fresh one is wanted (no error).
+// why) or a fresh one is wanted (no error, and what waits is for that one).
 func (u *uplink) carry(ctx context.Context, conn net.Conn) error {
 	ctx, stop := context.WithCancel(ctx)
 	failed := make(chan error, 2)
-	var parts sync.WaitGroup
+	var reader, writer sync.WaitGroup
 	u.queue.open()
-	parts.Go(func() { failed <- u.read(conn) })
-	parts.Go(func() { failed <- u.write(ctx, conn) })
+	reader.Go(func() { failed <- u.read(conn) })
+	writer.Go(func() { failed <- u.write(ctx, conn) })
 	err := u.watch(ctx, failed)
 	stop()
+	_ = conn.SetWriteDeadline(time.Now().Add(leaveTime))
+	writer.Wait()
 	_ = conn.Close()
-	parts.Wait()
-	u.counts.dropped[gatewayAway].Add(uint64(u.queue.close()))
+	reader.Wait()
 	return err
 }
 

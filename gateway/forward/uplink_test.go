@@ -343,6 +343,38 @@ func TestSilence(t *testing.T) {
 	})
 }
 
+// TestOutageWithoutAnswers: devices that send QoS -1 get none that would tell of its end.
+func TestOutageWithoutAnswers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.start()
+		d := w.device(serialPeer)
+		const publish = "09 0C 62 61 62 00 00 68 69"
+		for range 3 {
+			w.stopGateway("192.0.2.1:1883")
+			for range 60 {
+				d.send(publish)
+				time.Sleep(time.Second)
+			}
+			w.setRefusing(false)
+			w.gateway("192.0.2.1:1883")
+			for range 60 {
+				d.send(publish)
+				time.Sleep(time.Second)
+			}
+			if got := w.gotAt("192.0.2.1:1883"); len(got) != 60 {
+				t.Errorf("%d of 60 arrived", len(got))
+			}
+		}
+		w.expectLogged(3, "level=WARN", "the gateway cannot be reached")
+		w.expectLogged(3, "level=INFO", "the gateway is not out of reach any more")
+		w.expectLogged(7)
+		if st := w.forwarder.Stats(); st.Up || st.Sockets > 10 {
+			t.Errorf("%+v", st)
+		}
+	})
+}
+
 func TestQueueIsBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		q := newQueue(20)
