@@ -18,6 +18,8 @@ import (
 	"mqttsn-gateway/gateway"
 	"mqttsn-gateway/gateway/admin"
 	"mqttsn-gateway/gateway/session"
+	"mqttsn-gateway/transports/dtls"
+	"mqttsn-gateway/transports/serial"
 	"mqttsn-gateway/transports/udp"
 )
 
@@ -34,6 +36,13 @@ type Config struct {
 	// UDP lists the addresses at which the gateway listens for MQTT-SN over UDP. The
 	// flag --udp ADDR replaces the list.
 	UDP []udp.Options `mapstructure:"udp"`
+
+	// DTLS is MQTT-SN over UDP with encryption. The flag --dtls ADDR sets its listeners.
+	DTLS dtls.Options `mapstructure:"dtls"`
+
+	// Serial lists the serial ports that MQTT-SN clients and radio modules are on. The
+	// flag --serial DEV[,KEY=VALUE]... replaces the list.
+	Serial []serial.Options `mapstructure:"serial"`
 
 	// Broker is the MQTT broker elsewhere that the gateway connects clients with. Without
 	// a url there, clients are connected with the embedded broker.
@@ -60,6 +69,7 @@ func Default() Config {
 		Gateway: gateway.DefaultOptions(),
 		Session: session.DefaultOptions(),
 		UDP:     []udp.Options{udp.DefaultOptions()},
+		DTLS:    dtls.DefaultOptions(),
 		Broker:  upstream.DefaultOptions(),
 		MQTT:    embedded.DefaultOptions(),
 		Admin:   admin.DefaultOptions(),

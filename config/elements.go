@@ -3,6 +3,7 @@ package config
 import (
 	"reflect"
 
+	"mqttsn-gateway/transports/serial"
 	"mqttsn-gateway/transports/udp"
 )
 
@@ -12,6 +13,8 @@ func elementDefault(list string) (v reflect.Value, ok bool) {
 	switch list {
 	case "udp":
 		return reflect.ValueOf(udp.DefaultOptions()), true
+	case "serial":
+		return reflect.ValueOf(serial.DefaultOptions()), true
 	}
 	return reflect.Value{}, false
 }

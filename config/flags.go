@@ -2,6 +2,7 @@ package config
 
 import (
 	"encoding/json"
+	"regexp"
 	"strings"
 
 	"github.com/spf13/pflag"
@@ -12,6 +13,8 @@ type Flags struct {
 	set      *pflag.FlagSet
 	file     string
 	udp      []string
+	dtls     []string
+	serial   []string
 	mqtt     []string
 	broker   string
 	admin    string
@@ -24,6 +27,8 @@ func AddFlags(set *pflag.FlagSet) *Flags {
 	f := &Flags{set: set}
 	set.StringVar(&f.file, "config", "", "read this `FILE`; \"gateway config sample\" prints one")
 	set.StringArrayVar(&f.udp, "udp", nil, "listen for MQTT-SN at this UDP `ADDR`ess, such as :1883 (may be repeated)")
+	set.StringArrayVar(&f.dtls, "dtls", nil, "listen for MQTT-SN over DTLS at this UDP `ADDR`ess, such as :8883 (may be repeated)")
+	set.StringArrayVar(&f.serial, "serial", nil, "clients or a radio module on this serial port, `DEV`[,baud=N][,framing=raw|slip|cobs|xbee][,KEY=VALUE]... (may be repeated)")
 	set.StringArrayVar(&f.mqtt, "mqtt", nil, "the embedded broker listens for MQTT at this TCP `ADDR`ess (may be repeated)")
 	set.StringVar(&f.broker, "broker", "", "connect clients with the MQTT broker at `URL`, such as mqtt://localhost:1884, instead of the embedded one")
 	set.StringVar(&f.admin, "admin", "", "serve health checks and metrics at this TCP `ADDR`ess; \"\" for none")
@@ -50,6 +55,16 @@ func (f *Flags) Input(environ []string) Input {
 		}
 		in.Flags = append(in.Flags, Setting{"udp", asYAML(listeners), "--udp"})
 	}
+	if len(f.dtls) > 0 {
+		in.Flags = append(in.Flags, Setting{"dtls.listeners", asYAML(f.dtls), "--dtls"})
+	}
+	if len(f.serial) > 0 {
+		ports := make([]string, len(f.serial))
+		for i, text := range f.serial {
+			ports[i] = element("device", text)
+		}
+		in.Flags = append(in.Flags, Setting{"serial", "[" + strings.Join(ports, ", ") + "]", "--serial"})
+	}
 	if len(f.mqtt) > 0 {
 		in.Flags = append(in.Flags, Setting{"mqtt.listeners", asYAML(f.mqtt), "--mqtt"})
 	}
@@ -68,6 +83,27 @@ func (f *Flags) Input(environ []string) Input {
 	}
 	return in
 }
+
+// element is FIRST[,KEY=VALUE]... as YAML: one section of a list, whose option first is
+// named by its place. A part without = is left for the reader to complain of.
+func element(first, text string) string {
+	head, rest, _ := strings.Cut(text, ",")
+	options := []string{asYAML(first) + ": " + asYAML(head)}
+	for part := range strings.SplitSeq(rest, ",") {
+		if part == "" {
+			continue
+		}
+		key, value, _ := strings.Cut(part, "=")
+		if !plainValue.MatchString(value) {
+			value = asYAML(value)
+		}
+		options = append(options, asYAML(key)+": "+value)
+	}
+	return "{" + strings.Join(options, ", ") + "}"
+}
+
+// plainValue is a value that YAML takes for what it is without quotes.
+var plainValue = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9_.]*$`)
 
 // asYAML writes texts and lists of them; JSON is YAML.
 func asYAML(v any) string {

@@ -48,6 +48,7 @@ var examples = map[string]string{
 	"predefined_topics.0.id":     "1",
 	"predefined_topics.0.topic":  "sensors/temperature",
 	"predefined_topics.0.client": `""`,
+	"serial.0.device":            "/dev/serial/by-id/usb-FTDI_FT232R_USB_UART_A50285BI-if00-port0",
 }
 
 // declarations knows the documentation of options.

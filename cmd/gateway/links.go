@@ -4,33 +4,67 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/netip"
 
 	"mqttsn-gateway/config"
-	"mqttsn-gateway/gateway/admin"
+	"mqttsn-gateway/gateway/doctor"
 	"mqttsn-gateway/transports"
+	"mqttsn-gateway/transports/dtls"
+	"mqttsn-gateway/transports/serial"
 	"mqttsn-gateway/transports/udp"
 )
 
-// linkSet is the links on which clients reach the gateway, and what the program says of
-// them.
+// linkSet is the links on which clients reach the gateway, all of them and by kind.
 type linkSet struct {
-	all     []transports.Link
-	metrics []admin.Source
-	// local: nobody beyond this host, and what is plugged into it, can reach it.
-	local bool
-	// plain: the network can reach a link without encryption.
-	plain bool
+	all    []transports.Link
+	udp    []*udp.Link
+	dtls   []*dtls.Link
+	serial []*serial.Link
 }
 
-// openLinks opens what the configuration asks for, all or nothing.
+// openLinks opens what the configuration asks for, all or nothing. Serial ports come
+// first: a descriptor that they get is low then, which their library needs.
 func openLinks(c config.Config, log *slog.Logger) (*linkSet, error) {
-	set := &linkSet{local: true}
-	for _, open := range []func(config.Config, *slog.Logger) error{set.openUDP} {
+	s := new(linkSet)
+	for _, open := range []func(config.Config, *slog.Logger) error{s.openSerial, s.openUDP, s.openDTLS} {
 		if err := open(c, log); err != nil {
-			return nil, errors.Join(err, set.close())
+			return nil, errors.Join(err, s.close())
 		}
 	}
-	return set, nil
+	return s, nil
+}
+
+func (s *linkSet) openSerial(c config.Config, log *slog.Logger) error {
+	for i, o := range c.Serial {
+		l, err := serial.Open(o, log, doctor.SerialPort)
+		if err != nil {
+			return fmt.Errorf("serial.%d: %w", i, err)
+		}
+		s.serial, s.all = append(s.serial, l), append(s.all, l)
+	}
+	return nil
+}
+
+func (s *linkSet) openUDP(c config.Config, _ *slog.Logger) error {
+	for i, o := range c.UDP {
+		l, err := udp.Listen(o)
+		if err != nil {
+			return fmt.Errorf("udp.%d: %w", i, doctor.UDPPort(o.Listen, err))
+		}
+		s.udp, s.all = append(s.udp, l), append(s.all, l)
+	}
+	return nil
+}
+
+func (s *linkSet) openDTLS(c config.Config, log *slog.Logger) error {
+	for _, address := range c.DTLS.Listeners {
+		l, err := dtls.Listen(address, c.DTLS, log)
+		if err != nil {
+			return fmt.Errorf("dtls: %w", doctor.UDPPort(address, err))
+		}
+		s.dtls, s.all = append(s.dtls, l), append(s.all, l)
+	}
+	return nil
 }
 
 func (s *linkSet) close() error {
@@ -41,19 +75,16 @@ func (s *linkSet) close() error {
 	return err
 }
 
-func (s *linkSet) openUDP(c config.Config, _ *slog.Logger) error {
-	var links []*udp.Link
-	for i, o := range c.UDP {
-		l, err := udp.Listen(o)
-		if err != nil {
-			return fmt.Errorf("udp.%d: %w", i, err)
-		}
-		links = append(links, l)
-		s.all = append(s.all, l)
-		if !l.Addr().Addr().IsLoopback() {
-			s.local, s.plain = false, true
-		}
+// local reports whether nobody beyond this host, and what is plugged into it, can reach
+// a link; plain whether somebody beyond it can reach one without encryption.
+func (s *linkSet) local() (local, plain bool) {
+	beyond := func(a netip.AddrPort) bool { return !a.Addr().IsLoopback() }
+	for _, l := range s.udp {
+		plain = plain || beyond(l.Addr())
 	}
-	s.metrics = append(s.metrics, udpMetrics(links))
-	return nil
+	local = !plain
+	for _, l := range s.dtls {
+		local = local && !beyond(l.Addr())
+	}
+	return local, plain
 }

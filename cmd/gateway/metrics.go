@@ -8,7 +8,6 @@ import (
 	"mqttsn-gateway/broker/embedded"
 	"mqttsn-gateway/broker/upstream"
 	"mqttsn-gateway/gateway/admin"
-	"mqttsn-gateway/transports/udp"
 )
 
 // metric is a family without labels and how to get its value from a snapshot of type S.
@@ -39,29 +38,6 @@ func counter[S any](name, help string, value func(S) uint64) metric[S] {
 
 func gauge[S any](name, help string, value func(S) int) metric[S] {
 	return metric[S]{admin.Family{Name: name, Help: help, Kind: admin.Gauge}, func(s S) float64 { return float64(value(s)) }}
-}
-
-// udpMetrics is what UDP links drop themselves.
-func udpMetrics(links []*udp.Link) admin.Source {
-	const (
-		drops   = "mqttsn_gateway_link_drops_total"
-		receive = "mqttsn_gateway_link_receive_buffer_bytes"
-	)
-	return admin.Source{
-		Families: []admin.Family{
-			{Name: drops, Help: "Datagrams that a link dropped, by reason.", Kind: admin.Counter, Labels: []string{"link", "reason"}},
-			{Name: receive, Help: "Receive buffer that the system granted a link.", Kind: admin.Gauge, Labels: []string{"link"}},
-		},
-		Collect: func(emit admin.Emit) {
-			for _, l := range links {
-				d := l.Drops()
-				emit(drops, float64(d.Truncated), l.Name(), "truncated")
-				emit(drops, float64(d.Oversize), l.Name(), "oversize")
-				emit(drops, float64(d.Unsendable), l.Name(), "unsendable")
-				emit(receive, float64(l.ReceiveBuffer()), l.Name())
-			}
-		},
-	}
 }
 
 var upstreamTable = []metric[upstream.Stats]{

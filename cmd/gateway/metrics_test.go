@@ -72,14 +72,19 @@ What to watch:
 func metricsDocument(known map[string]*shown) string {
 	var b strings.Builder
 	b.WriteString(metricsHead)
-	const inside, elsewhere = "mqttsn_gateway_embedded_", "mqttsn_gateway_upstream_"
+	prefix := func(p string) func(string) bool {
+		return func(name string) bool { return strings.HasPrefix(name, "mqttsn_gateway_"+p+"_") }
+	}
+	inside, elsewhere, secure, line := prefix("embedded"), prefix("upstream"), prefix("dtls"), prefix("serial")
 	for _, section := range []struct {
 		title  string
 		belong func(name string) bool
 	}{
-		{"Always", func(n string) bool { return !strings.HasPrefix(n, inside) && !strings.HasPrefix(n, elsewhere) }},
-		{"With the broker inside", func(n string) bool { return strings.HasPrefix(n, inside) }},
-		{"With a broker elsewhere", func(n string) bool { return strings.HasPrefix(n, elsewhere) }},
+		{"Always", func(n string) bool { return !inside(n) && !elsewhere(n) && !secure(n) && !line(n) }},
+		{"With DTLS", secure},
+		{"With serial ports", line},
+		{"With the broker inside", inside},
+		{"With a broker elsewhere", elsewhere},
 	} {
 		var rows []*shown
 		for name, m := range known {
@@ -118,7 +123,9 @@ func labelsText(m *shown) string {
 func TestMetricsDocument(t *testing.T) {
 	known := make(map[string]*shown)
 	t.Run("embedded", func(t *testing.T) {
-		announced, _ := start(t)
+		announced, _ := start(t,
+			config.Setting{Key: "dtls.listeners", Value: "127.0.0.1:0"},
+			config.Setting{Key: "serial", Value: "[{device: /dev/not-plugged-in, required: false}]"})
 		_, page := get(t, adminURL(announced)+"/metrics")
 		scrape(page, known)
 	})

@@ -27,7 +27,7 @@ func run(ctx context.Context, c config.Config, origins config.Origins, log *slog
 	if err != nil {
 		return errors.Join(err, links.close(), side.close())
 	}
-	server, adminAddr, err := newAdmin(c, origins, g, log, append(links.metrics, side.metrics)...)
+	server, adminAddr, err := newAdmin(c, origins, g, log, side.metrics, linkMetrics(links))
 	if err != nil {
 		return errors.Join(err, links.close(), side.close())
 	}
@@ -107,10 +107,11 @@ func announcement(links *linkSet, side *brokerSide, adminAddr string) string {
 		parts = append(parts, "admin http://"+adminAddr)
 	}
 	text := "listening: " + strings.Join(parts, ", ")
+	local, plain := links.local()
 	switch {
-	case links.local && side.local:
+	case local && side.local:
 		return text + "; only this host can connect, to open it to the network: gateway " + side.openFlags
-	case links.plain || !side.local:
+	case plain || !side.local:
 		return text + "; the network can connect, and plain UDP and TCP have no encryption"
 	}
 	return text + "; the network can connect"
