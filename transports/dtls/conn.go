@@ -87,6 +87,7 @@ const (
 	endedIdle
 	endedReplaced
 	endedEvicted
+	endedYielded
 	endedByClose
 )
 
@@ -109,6 +110,7 @@ func (l *Link) newConn(h hello, datagram []byte, from path) (*conn, context.Cont
 	c.queue = []packet{{first, from}, {bytes.Clone(datagram), from}}
 	c.fed = len(datagram)
 	c.queued = len(first) + len(datagram)
+	c.seen.Store(l.clock())
 	assoc, err := newAssociation(c, c.current, l.associationOptions(c))
 	if err != nil {
 		return nil, nil, err

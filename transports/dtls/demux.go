@@ -121,10 +121,10 @@ func (l *Link) begin(h hello, b []byte, from path) {
 	prefix := prefixOf(from.peer.Addr())
 	switch {
 	case l.isClosed:
-	case l.half >= l.options.MaxHandshakes:
-		drop.handshakeLimit.Add(1)
-	case l.perPrefix[prefix] >= l.options.MaxHandshakesPerPrefix:
+	case l.perPrefix[prefix] >= l.options.MaxHandshakesPerPrefix && !l.yield(prefix):
 		drop.prefixLimit.Add(1)
+	case l.half >= l.options.MaxHandshakes && !l.yield(netip.Prefix{}):
+		drop.handshakeLimit.Add(1)
 	default:
 		c, ctx, err := l.newConn(h, b, from)
 		if err != nil { // with these options it worked in Listen
@@ -144,6 +144,29 @@ func (l *Link) begin(h hello, b []byte, from path) {
 		}
 	}
 	l.mu.Unlock()
+}
+
+// yieldAfter is how long a handshake may hold its place while others wait for one: few
+// networks need that long for one, and stalled ones would keep all others out until their
+// deadline.
+const yieldAfter = 3 // seconds
+
+// yield ends the oldest handshake from prefix, or from anywhere if that is zero, to make
+// room for another; false if there is none old enough.
+func (l *Link) yield(prefix netip.Prefix) bool {
+	var oldest *conn
+	for _, c := range l.handshakes {
+		if (c.prefix == prefix || !prefix.IsValid()) && (oldest == nil || c.seen.Load() < oldest.seen.Load()) {
+			oldest = c
+		}
+	}
+	if oldest == nil || oldest.seen.Load() > l.clock()-yieldAfter {
+		return false
+	}
+	l.remove(oldest)
+	oldest.ended.Store(endedYielded)
+	oldest.cancel()
+	return true
 }
 
 func (l *Link) start(c *conn, ctx context.Context) {

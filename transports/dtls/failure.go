@@ -33,6 +33,14 @@ func (l *Link) failureOf(c *conn, err error) failure {
 	p := &c.proof
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	switch c.ended.Load() {
+	case endedReplaced:
+		return failure{&f.replaced, ""}
+	case endedYielded:
+		return failure{&f.timeout, "not done within 3 seconds, and others waited for its place"}
+	case endedByClose:
+		return failure{&f.other, ""}
+	}
 	switch {
 	case errors.Is(err, errFull):
 		return failure{&f.full, "no room: " + err.Error()}
@@ -48,10 +56,6 @@ func (l *Link) failureOf(c *conn, err error) failure {
 		return failure{&f.noCipherSuite, "nothing in common: " + reason(err)}
 	case p.ours >= alertNoCertificate && p.ours <= alertCertificateUnknown, p.ours == alertUnknownCA:
 		return failure{&f.certificate, "client certificate rejected: " + reason(err)}
-	case c.ended.Load() == endedReplaced:
-		return failure{&f.replaced, ""}
-	case c.ended.Load() == endedByClose:
-		return failure{&f.other, ""}
 	case errors.Is(err, context.DeadlineExceeded):
 		return failure{&f.timeout, "not done within handshake_timeout"}
 	}

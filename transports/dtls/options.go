@@ -63,7 +63,8 @@ type Options struct {
 	// silent longest, if that is over 10 minutes; otherwise it is turned away.
 	MaxConnections int `mapstructure:"max_connections"`
 	// MaxHandshakes is the most handshakes at the same time per listener, 1 to 65536.
-	// Default 256, which is up to 40 MiB. Clients beyond it are ignored and try again.
+	// Default 256, which is up to 40 MiB. Clients beyond it take the place of a handshake
+	// that has not come to its end in 3 seconds, or try again.
 	MaxHandshakes int `mapstructure:"max_handshakes"`
 	// MaxHandshakesPerPrefix is the most handshakes at the same time from one IPv4 /24 or
 	// IPv6 /48, 1 to 65536. Default 8. Raise it where many devices come from one network
@@ -163,9 +164,9 @@ func (o Options) validateCredentials() error {
 	}
 	switch {
 	case o.CertificateFile != "" && o.KeyFile == "":
-		return fmt.Errorf("key_file: \"\" is not allowed beside certificate_file %q: name the file of its private key", o.CertificateFile)
+		return fmt.Errorf("certificate_file: %q is not allowed without key_file: name the file of its private key there", o.CertificateFile)
 	case o.CertificateFile == "" && o.KeyFile != "":
-		return fmt.Errorf("certificate_file: \"\" is not allowed beside key_file %q: name the file of its certificate", o.KeyFile)
+		return fmt.Errorf("key_file: %q is not allowed without certificate_file: name the file of its certificate there", o.KeyFile)
 	}
 	return nil
 }

@@ -35,7 +35,8 @@ type Failures struct {
 	Certificate uint64
 	// Refused: the client has ended it, perhaps since it does not trust our certificate.
 	Refused uint64
-	// Timeout: it took longer than handshake_timeout.
+	// Timeout: it took longer than handshake_timeout, or than 3 seconds while others
+	// waited for its place.
 	Timeout uint64
 	// Replaced: the client has begun again.
 	Replaced uint64

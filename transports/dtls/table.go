@@ -23,6 +23,10 @@ func (l *Link) establish(c *conn) bool {
 	var evicted, replaced *conn
 
 	l.mu.Lock()
+	if c.stage == gone { // it has had to yield
+		l.mu.Unlock()
+		return false
+	}
 	if len(l.byNumber) >= l.options.MaxConnections {
 		evicted = l.silentLongest(name)
 		if evicted == nil {

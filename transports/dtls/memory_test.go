@@ -1,0 +1,156 @@
+package dtls
+
+import (
+	"bytes"
+	"net"
+	"net/netip"
+	"os"
+	"sync"
+	"testing"
+	"time"
+
+	"mqttsn-gateway/transports"
+)
+
+// air is a network in memory, without losses, which also runs in fake time.
+type air struct {
+	mu   sync.Mutex
+	ends map[netip.AddrPort]*end
+}
+
+type flying struct {
+	data []byte
+	from netip.AddrPort
+}
+
+// end is a socket in the air: a net.PacketConn for clients, a socket for links.
+type end struct {
+	air  *air
+	addr netip.AddrPort
+	in   chan flying
+
+	mu      sync.Mutex
+	expired chan struct{} // closed when a read deadline has passed
+	closed  chan struct{}
+}
+
+func newAir() *air { return &air{ends: map[netip.AddrPort]*end{}} }
+
+func (a *air) open(addr string) *end {
+	e := &end{air: a, addr: netip.MustParseAddrPort(addr), in: make(chan flying, 4096), expired: make(chan struct{}), closed: make(chan struct{})}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.ends[e.addr] = e
+	return e
+}
+
+func (a *air) carry(b []byte, from, to netip.AddrPort) {
+	a.mu.Lock()
+	e := a.ends[to]
+	a.mu.Unlock()
+	if e != nil {
+		select {
+		case e.in <- flying{bytes.Clone(b), from}:
+		default:
+		}
+	}
+}
+
+func (e *end) take(b []byte) (int, netip.AddrPort, error) {
+	e.mu.Lock()
+	expired := e.expired
+	e.mu.Unlock()
+	select {
+	case <-e.closed:
+		return 0, netip.AddrPort{}, net.ErrClosed
+	case <-expired:
+		return 0, netip.AddrPort{}, os.ErrDeadlineExceeded
+	case f := <-e.in:
+		return copy(b, f.data), f.from, nil
+	}
+}
+
+func (e *end) ReadFrom(b []byte) (int, net.Addr, error) {
+	n, from, err := e.take(b)
+	return n, net.UDPAddrFromAddrPort(from), err
+}
+
+func (e *end) WriteTo(b []byte, to net.Addr) (int, error) {
+	e.air.carry(b, e.addr, to.(*net.UDPAddr).AddrPort())
+	return len(b), nil
+}
+
+func (e *end) Close() error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	select {
+	case <-e.closed:
+	default:
+		close(e.closed)
+	}
+	return nil
+}
+
+func (e *end) LocalAddr() net.Addr           { return net.UDPAddrFromAddrPort(e.addr) }
+func (e *end) SetDeadline(t time.Time) error { return e.SetReadDeadline(t) }
+func (e *end) SetReadDeadline(t time.Time) error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if t.IsZero() {
+		e.expired = make(chan struct{})
+	} else {
+		close(e.expired)
+	}
+	return nil
+}
+func (e *end) SetWriteDeadline(time.Time) error { return nil }
+
+// airSocket is an end as a link's socket. fail, if set, may refuse to send.
+type airSocket struct {
+	*end
+	fail func() error
+}
+
+func (s airSocket) receive(b []byte) (int, path, error) {
+	n, from, err := s.take(b)
+	return n, path{peer: from}, err
+}
+
+func (s airSocket) send(b []byte, to path) error {
+	if s.fail != nil {
+		if err := s.fail(); err != nil {
+			return err
+		}
+	}
+	s.air.carry(b, s.addr, to.peer)
+	return nil
+}
+
+func (s airSocket) receiveBuffer() int { return 0 }
+func (s airSocket) overflows() uint64  { return 0 }
+func (s airSocket) interrupt()         { _ = s.SetReadDeadline(longAgo) }
+func (s airSocket) close() error       { return s.Close() }
+
+// airLink opens a link in the air.
+func airLink(t testing.TB, a *air, o Options, fail func() error) *Link {
+	t.Helper()
+	trust, err := loadCredentials(o, quiet())
+	if err != nil {
+		t.Fatal(err)
+	}
+	e := a.open("192.0.2.1:8883")
+	l, err := newLink(airSocket{e, fail}, e.addr, o, trust, quiet())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = l.Close() })
+	return l
+}
+
+// airEcho opens a link in the air that sends back what it receives.
+func airEcho(t testing.TB, a *air, o Options) *Link {
+	t.Helper()
+	l := airLink(t, a, o, nil)
+	serve(t, l, func(batch []transports.Datagram) { _, _ = l.Send(batch) })
+	return l
+}
