@@ -6,6 +6,7 @@ const enough = 8
 
 // credible is measure for a decoder that does not know where a packet begins: it looks at
 // all fields, and refuses what senders do not send even if a gateway has an answer for it.
+// Of random octets, measure finds a packet at 1 place in 23, and 1 in 600 is credible.
 func credible(b []byte) (size int, v verdict) {
 	size, v = measure(b)
 	if v != more && v != whole {
@@ -32,6 +33,8 @@ func credible(b []byte) (size int, v verdict) {
 // short: what is not there contradicts nothing.
 func sensible(msgType byte, body []byte) bool {
 	switch msgType {
+	case typeAdvertise:
+		return false // 05 00 is more often a TopicId of 5 and half of a MsgId
 	case typeGWInfo:
 		return len(body) <= 1+1+18 // GwId and the length, address and port of IPv6
 	case typeConnect:
@@ -52,8 +55,8 @@ func sensible(msgType byte, body []byte) bool {
 		return unset(body, 0, 0x1C) && topicIDType(body) && msgID(body, 1) && topic(body)
 	case typeSuback:
 		return unset(body, 0, 0x9F) && returnCode(body, 5)
-	case typePingreq:
-		return text(body, 0)
+	case typePingreq, typeWillMsg, typeWillMsgUpd:
+		return text(body, 0) // so the will messages of most are, and any octets pass for one
 	default:
 		return true
 	}

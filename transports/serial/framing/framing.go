@@ -1,4 +1,3 @@
-// Package framing marks on a serial line where packets begin and end.
 package framing
 
 import "time"

@@ -152,17 +152,22 @@ func (d *rawDecoder) search(frame func(packet []byte), final bool) bool {
 	return true
 }
 
+// mostSwallowed is how many packets are looked for within a false one. A Length of one octet
+// can swallow more if they are tiny, but the search is to stay short whatever is on the line.
+const mostSwallowed = 32
+
 // chain looks whether a packet begins at d.from that is to be believed: it is credible, and
 // so is what follows it, if only silence. If it begins within the packet handed out last,
 // which would then be a false one, credible packets must follow it up to one that goes on
 // beyond the end of that.
 func (d *rawDecoder) chain(final bool) (end int, v verdict) {
-	for end = d.from; end == d.from || end < d.lost; {
+	end = d.from
+	for n := 0; n == 0 || end < d.lost; n++ {
 		size, v := d.credible(end)
 		switch {
 		case v == more && !final:
 			return 0, more
-		case v != whole || end+size == d.lost:
+		case v != whole || end+size == d.lost || n == mostSwallowed:
 			return 0, impossible
 		}
 		end += size
