@@ -18,12 +18,27 @@ func (b *Broker) listen() error {
 		l, err := net.Listen("tcp", addr)
 		if err != nil {
 			_ = b.Close()
-			return fmt.Errorf("cannot listen for MQTT clients on %s: %w: %s", addr, errors.Unwrap(err), advice(err))
+			return &ListenError{Addr: addr, err: err}
 		}
 		b.listeners = append(b.listeners, l)
 	}
 	return nil
 }
+
+// ListenError says at which address the broker cannot listen, and what to do.
+type ListenError struct {
+	// Addr is the address as it was configured.
+	Addr string
+	err  error
+}
+
+// Error implements error.
+func (e *ListenError) Error() string {
+	return fmt.Sprintf("cannot listen for MQTT clients on %s: %v: %s", e.Addr, errors.Unwrap(e.err), advice(e.err))
+}
+
+// Unwrap is the system's error.
+func (e *ListenError) Unwrap() error { return e.err }
 
 // advice says what to do when a listener cannot be opened.
 func advice(err error) string {

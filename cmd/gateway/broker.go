@@ -13,6 +13,7 @@ import (
 	"mqttsn-gateway/broker/upstream"
 	"mqttsn-gateway/config"
 	"mqttsn-gateway/gateway/admin"
+	"mqttsn-gateway/gateway/doctor"
 )
 
 // brokerSide is the broker that completes the bridge, and what the program says of it.
@@ -49,8 +50,12 @@ func newBrokerSide(c config.Config, log *slog.Logger) (*brokerSide, error) {
 
 func newEmbedded(o embedded.Options, log *slog.Logger) (*brokerSide, error) {
 	b, err := embedded.New(o, log)
-	if errors.Is(err, syscall.EADDRINUSE) {
-		return nil, fmt.Errorf("mqtt.listeners: %w; or have devices use that broker: --broker mqtt://localhost:1883", err)
+	if taken := (*embedded.ListenError)(nil); errors.As(err, &taken) {
+		explained := doctor.TCPPort(taken.Addr, err)
+		if errors.Is(err, syscall.EADDRINUSE) {
+			return nil, fmt.Errorf("mqtt.listeners: %w; or have devices use a broker that is there: --broker mqtt://localhost:1883", explained)
+		}
+		return nil, fmt.Errorf("mqtt.listeners: %w", explained)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("mqtt: %w", err)

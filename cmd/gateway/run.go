@@ -11,6 +11,7 @@ import (
 	"mqttsn-gateway/config"
 	"mqttsn-gateway/gateway"
 	"mqttsn-gateway/gateway/admin"
+	"mqttsn-gateway/gateway/doctor"
 )
 
 // run builds the parts of the gateway and serves until ctx is done.
@@ -74,7 +75,7 @@ func newAdmin(c config.Config, origins config.Origins, g *gateway.Gateway, log *
 	}
 	listener, err := net.Listen("tcp", c.Admin.Listen)
 	if err != nil {
-		err = fmt.Errorf("admin.listen: cannot listen at TCP %q: %w (choose another address with --admin ADDR, or none with --admin \"\")", c.Admin.Listen, cause(err))
+		err = fmt.Errorf("admin.listen: %w (--admin \"\" does without)", doctor.TCPPort(c.Admin.Listen, err))
 		if _, asked := origins["admin.listen"]; asked {
 			return nil, "", err
 		}
@@ -86,14 +87,6 @@ func newAdmin(c config.Config, origins config.Origins, g *gateway.Gateway, log *
 		return nil, "", errors.Join(err, listener.Close())
 	}
 	return server, listener.Addr().String(), nil
-}
-
-// cause is the innermost error: package net would repeat the address.
-func cause(err error) error {
-	for inner := errors.Unwrap(err); inner != nil; inner = errors.Unwrap(err) {
-		err = inner
-	}
-	return err
 }
 
 // announcement is the line that says what listens, and how to open it or what that means.
