@@ -16,8 +16,10 @@ import (
 	"github.com/spf13/pflag"
 
 	"mqttsn-gateway/config"
+	"mqttsn-gateway/gateway/doctor"
 	"mqttsn-gateway/gateway/forward"
 	"mqttsn-gateway/transports"
+	"mqttsn-gateway/transports/serial"
 	"mqttsn-gateway/transports/udp"
 )
 
@@ -44,6 +46,11 @@ type forwardFlags struct {
 // linkFlag is one --udp or --serial, which keep their order among each other.
 type linkFlag struct{ flag, value string }
 
+const (
+	serialFlag = "serial"
+	udpFlag    = "udp"
+)
+
 // forwardCommand is gateway forward.
 func forwardCommand() *cobra.Command {
 	f := &forwardFlags{}
@@ -67,7 +74,8 @@ func forwardCommand() *cobra.Command {
 func (f *forwardFlags) add(flags *pflag.FlagSet) {
 	f.options, f.log = forward.DefaultOptions(), config.DefaultLogOptions()
 	flags.StringVar(&f.options.To, "to", "", "`HOST:PORT` of the gateway")
-	flags.Var(&linksValue{f, "udp"}, "udp", "carry packets of devices that send to this UDP `ADDR`ess, such as :1883; ADDR,key=value sets further options (may be repeated)")
+	flags.Var(&linksValue{f, serialFlag}, serialFlag, "carry packets of devices on this serial port, `DEV`[,baud=N][,framing=raw|slip|cobs|xbee][,key=value], such as /dev/ttyUSB0,framing=xbee (may be repeated)")
+	flags.Var(&linksValue{f, udpFlag}, udpFlag, "carry packets of devices that send to this UDP `ADDR`ess, such as :1883; ADDR,key=value sets further options (may be repeated)")
 	flags.StringVar(&f.options.Local, "local", f.options.Local, "UDP `ADDR`ess that packets to the gateway leave from; port 0 is any")
 	flags.StringVar(&f.log.Level, "log-level", f.log.Level, "log from this `LEVEL` on: debug, info, warn or error")
 	flags.SortFlags = false
@@ -99,7 +107,7 @@ func (f *forwardFlags) run(ctx context.Context, log *slog.Logger) error {
 	if len(f.links) == 0 {
 		return errors.New("give --serial or --udp at least once: where the devices are (gateway forward --help lists the flags)")
 	}
-	links, err := f.open()
+	links, err := f.open(log)
 	if err != nil {
 		return err
 	}
@@ -110,33 +118,53 @@ func (f *forwardFlags) run(ctx context.Context, log *slog.Logger) error {
 	return forwarder.Run(ctx)
 }
 
-// open opens all links or none.
-func (f *forwardFlags) open() ([]transports.Link, error) {
-	var links []transports.Link
-	for _, l := range f.links {
-		link, err := l.open()
-		if err != nil {
-			return nil, errors.Join(fmt.Errorf("--%s %s: %w", l.flag, l.value, err), closeAll(links))
+// open opens all links or none. Serial ports come first: a descriptor that they get is
+// low then, which their library needs.
+func (f *forwardFlags) open(log *slog.Logger) ([]transports.Link, error) {
+	links := make([]transports.Link, len(f.links))
+	for _, first := range []bool{true, false} {
+		for i, l := range f.links {
+			if (l.flag == serialFlag) != first {
+				continue
+			}
+			link, err := l.open(log)
+			if err != nil {
+				return nil, errors.Join(fmt.Errorf("--%s %s: %w", l.flag, l.value, err), closeAll(links))
+			}
+			links[i] = link
 		}
-		links = append(links, link)
 	}
 	return links, nil
 }
 
+// closeAll closes the links that were opened.
 func closeAll(links []transports.Link) error {
 	var err error
 	for _, l := range links {
-		err = errors.Join(err, l.Close())
+		if l != nil {
+			err = errors.Join(err, l.Close())
+		}
 	}
 	return err
 }
 
-func (l linkFlag) open() (transports.Link, error) {
+func (l linkFlag) open(log *slog.Logger) (transports.Link, error) {
+	if l.flag == serialFlag {
+		o := serial.DefaultOptions()
+		if err := setOptions(&o, "device", l.value); err != nil {
+			return nil, err
+		}
+		return serial.Open(o, log, doctor.SerialPort)
+	}
 	o := udp.DefaultOptions()
 	if err := setOptions(&o, "listen", l.value); err != nil {
 		return nil, err
 	}
-	return udp.Listen(o)
+	link, err := udp.Listen(o)
+	if err != nil {
+		return nil, doctor.UDPPort(o.Listen, err)
+	}
+	return link, nil
 }
 
 // setOptions sets the options of a link that a flag gives in one word,

@@ -4,13 +4,16 @@ import (
 	"bytes"
 	"context"
 	"regexp"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/creack/pty"
 	"github.com/spf13/pflag"
 
 	"mqttsn-gateway/mqttsn"
+	"mqttsn-gateway/transports/serial/framing"
 )
 
 // forwardFlagsOf is what gateway forward makes of its arguments.
@@ -25,11 +28,11 @@ func forwardFlagsOf(t *testing.T, args ...string) *forwardFlags {
 	return f
 }
 
-// forwardTo runs gateway forward with two UDP links until the end of the test, and returns
-// their ports.
-func forwardTo(t *testing.T, address string) (ports [2]string, log *journal) {
+// forwarding runs gateway forward until the end of the test, and returns the line that
+// says what it does.
+func forwarding(t *testing.T, args ...string) (announced string, log *journal) {
 	t.Helper()
-	f := forwardFlagsOf(t, "--to", address, "--udp", "127.0.0.1:0", "--udp", "127.0.0.1:0,mtu=500", "--local", "127.0.0.1:0")
+	f := forwardFlagsOf(t, args...)
 	log = &journal{}
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
@@ -45,7 +48,13 @@ func forwardTo(t *testing.T, address string) (ports [2]string, log *journal) {
 			t.Error("the forwarder still runs 10 s after it was to end")
 		}
 	})
-	announced := log.await(t, "forwarding: ")
+	return log.await(t, "forwarding: "), log
+}
+
+// forwardTo is forwarding with two UDP links, whose ports it returns.
+func forwardTo(t *testing.T, address string) (ports [2]string, log *journal) {
+	t.Helper()
+	announced, log := forwarding(t, "--to", address, "--udp", "127.0.0.1:0", "--udp", "127.0.0.1:0,mtu=500", "--local", "127.0.0.1:0")
 	m := regexp.MustCompile(`^forwarding: mqtt-sn udp 127\.0\.0\.1:(\d+), udp 127\.0\.0\.1:(\d+) to the gateway at udp (.*)$`).FindStringSubmatch(announced)
 	if m == nil || m[3] != address {
 		t.Fatalf("announced: %s", announced)
@@ -70,7 +79,7 @@ func TestForward(t *testing.T) {
 		}
 		node := "node " + string(rune(link)) + "\x7f\x00\x00\x01" // then the port
 		for _, want := range []string{"CONNECT me", "CONNECT you", "PUBLISH normal 5 qos=2", "SUBSCRIBE"} {
-			if !regexp.MustCompile(regexp.QuoteMeta(node) + `(?s:..)\n` + want).MatchString(g.lines()) {
+			if !regexp.MustCompile(regexp.QuoteMeta(node) + `(?s:.{1,2})\n` + want).MatchString(g.lines()) {
 				t.Errorf("link %d: no %s of node % x: %q", link, want, node, g.lines())
 			}
 		}
@@ -92,9 +101,55 @@ func TestForwardToGateway(t *testing.T) {
 	log.await(t, "the gateway answers")
 }
 
+// TestForwardSerial: a device on a serial line.
+func TestForwardSerial(t *testing.T) {
+	if runtime.GOOS == "windows" {
+		return // which has no terminals of that kind
+	}
+	g := startFakeGateway(t, nil)
+	device, line, err := pty.Open()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer device.Close()
+	defer line.Close()
+	announced, _ := forwarding(t, "--serial", line.Name()+",baud=57600,framing=slip,crc=true", "--to", "127.0.0.1:"+g.port)
+	if want := "forwarding: mqtt-sn serial " + line.Name() + " to the gateway at udp "; !strings.HasPrefix(announced, want) {
+		t.Errorf("announced: %s, want %s", announced, want)
+	}
+	slip := framing.SLIP(true)
+	ask := mqttsn.Connect{CleanSession: true, ProtocolID: 1, Duration: 10, ClientID: []byte("me")}.Append(nil)
+	if _, err := device.Write(slip.Append(nil, ask)); err != nil {
+		t.Fatal(err)
+	}
+	answer := make(chan []byte, 1)
+	go func() {
+		decoder, b := slip.NewDecoder(), make([]byte, 100)
+		for len(answer) == 0 {
+			n, err := device.Read(b)
+			if err != nil {
+				answer <- nil
+				return
+			}
+			decoder.Decode(b[:n], func(packet []byte) { answer <- bytes.Clone(packet) })
+		}
+	}()
+	select {
+	case got := <-answer:
+		if want := (mqttsn.Connack{}).Append(nil); !bytes.Equal(got, want) {
+			t.Errorf("the device got % X, want % X", got, want)
+		}
+	case <-time.After(10 * time.Second):
+		t.Error("the device got no answer")
+	}
+	if want := "node \x01\nCONNECT me clean=true will=false 10s"; g.lines() != want {
+		t.Errorf("the gateway got %q, want %q", g.lines(), want)
+	}
+}
+
 func TestForwardKeepsTheOrderOfLinks(t *testing.T) {
-	f := forwardFlagsOf(t, "--udp", "a", "--to", "x", "--udp", "b", "--udp", "c")
-	if got := f.links; len(got) != 3 || got[0] != (linkFlag{"udp", "a"}) || got[1].value != "b" || got[2].value != "c" {
+	f := forwardFlagsOf(t, "--udp", "a", "--to", "x", "--serial", "b,baud=9600", "--udp", "c")
+	if got := f.links; len(got) != 3 || got[0] != (linkFlag{"udp", "a"}) || got[1] != (linkFlag{"serial", "b,baud=9600"}) || got[2].value != "c" {
 		t.Errorf("got %v", got)
 	}
 }
@@ -104,19 +159,24 @@ func TestForwardErrors(t *testing.T) {
 	g := startFakeGateway(t, nil)
 	to := "--to 127.0.0.1:" + g.port
 	for args, want := range map[string]string{
-		"":                                  `--to: "" is not allowed: it is empty; write HOST:PORT`,
-		"--to gateway.example --udp :0":     `--to: "gateway.example" is not allowed: it is no HOST:PORT`,
-		to:                                  "give --serial or --udp at least once",
-		to + " --local x --udp :0":          `--local: "x" is not allowed`,
-		to + " --log-level loud --udp :0":   `--log-level: "loud" is not a level`,
-		to + " --udp 1883":                  `--udp 1883: listen: "1883" is not allowed`,
-		to + " --udp 127.0.0.1:" + g.port:   "--udp 127.0.0.1:" + g.port + ": listen: cannot listen at UDP",
-		to + " --udp 127.0.0.1:0,mtu":       `--udp 127.0.0.1:0,mtu: "mtu" is not an option: key=value`,
-		to + " --udp 127.0.0.1:0,mtu=x":     `mtu: "x" is not a whole number`,
-		to + " --udp 127.0.0.1:0,mtu=1":     "mtu: 1 is not allowed: 64 to",
-		to + " --udp 127.0.0.1:0,mut=1":     "mut: there is no such option: batch, ",
-		to + " --udp 127.0.0.1:0 --udp x:y": "--udp x:y: listen: ",
-		to + " --udp 127.0.0.1:0 stray":     `unknown command "stray" for "forward"`,
+		"":                                                    `--to: "" is not allowed: it is empty; write HOST:PORT`,
+		"--to gateway.example --udp :0":                       `--to: "gateway.example" is not allowed: it is no HOST:PORT`,
+		to:                                                    "give --serial or --udp at least once",
+		to + " --local x --udp :0":                            `--local: "x" is not allowed`,
+		to + " --log-level loud --udp :0":                     `--log-level: "loud" is not a level`,
+		to + " --udp 1883":                                    `--udp 1883: listen: "1883" is not allowed`,
+		to + " --udp 127.0.0.1:" + g.port:                     "--udp 127.0.0.1:" + g.port + ": cannot listen at udp",
+		to + " --udp 127.0.0.1:0,mtu":                         `--udp 127.0.0.1:0,mtu: "mtu" is not an option: key=value`,
+		to + " --udp 127.0.0.1:0,mtu=x":                       `mtu: "x" is not a whole number`,
+		to + " --udp 127.0.0.1:0,mtu=1":                       "mtu: 1 is not allowed: 64 to",
+		to + " --udp 127.0.0.1:0,mut=1":                       "mut: there is no such option: batch, ",
+		to + " --udp 127.0.0.1:0 --udp x:y":                   "--udp x:y: listen: ",
+		to + " --serial /dev/null,speed=9600":                 "speed: there is no such option: api_mode, baud, ",
+		to + " --serial /dev/null,baud=fast":                  `baud: "fast" is not a whole number`,
+		to + " --serial /dev/null,baud=1":                     "--serial /dev/null,baud=1: baud: 1 is not allowed: 300 to",
+		to + " --serial ,baud=9600":                           `device: "" is not allowed`,
+		to + " --udp 127.0.0.1:0 --serial /does/not/exist":    "/does/not/exist",
+		to + " --udp 127.0.0.1:0 stray":                       `unknown command "stray" for "forward"`,
 		to + " --udp 127.0.0.1:0 --local 127.0.0.1:" + g.port: "another program has this UDP port",
 	} {
 		_, _, err := tool(t, forwardCommand(), "", strings.Fields(args)...)
@@ -134,7 +194,7 @@ func TestForwardHelp(t *testing.T) {
 	if err := cmd.Execute(); err != nil {
 		t.Fatal(err)
 	}
-	for _, want := range []string{"--to HOST:PORT", "--udp ADDR", `--local ADDR`, `(default ":0")`, "--log-level LEVEL", "gateway.forwarders"} {
+	for _, want := range []string{"--to HOST:PORT", "--serial DEV", "--udp ADDR", `--local ADDR`, `(default ":0")`, "--log-level LEVEL", "gateway.forwarders"} {
 		if !strings.Contains(out.String(), want) {
 			t.Errorf("no %s in\n%s", want, out.String())
 		}
