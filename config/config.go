@@ -17,6 +17,7 @@ import (
 	"mqttsn-gateway/broker/upstream"
 	"mqttsn-gateway/gateway"
 	"mqttsn-gateway/gateway/admin"
+	"mqttsn-gateway/gateway/dnssd"
 	"mqttsn-gateway/gateway/session"
 	"mqttsn-gateway/transports/dtls"
 	"mqttsn-gateway/transports/serial"
@@ -44,6 +45,9 @@ type Config struct {
 	// flag --serial DEV[,KEY=VALUE]... replaces the list.
 	Serial []serial.Options `mapstructure:"serial"`
 
+	// DNSSD announces the gateway on the local networks by DNS-SD.
+	DNSSD dnssd.Options `mapstructure:"dnssd"`
+
 	// Broker is the MQTT broker elsewhere that the gateway connects clients with. Without
 	// a url there, clients are connected with the embedded broker.
 	Broker upstream.Options `mapstructure:"broker"`
@@ -70,6 +74,7 @@ func Default() Config {
 		Session: session.DefaultOptions(),
 		UDP:     []udp.Options{udp.DefaultOptions()},
 		DTLS:    dtls.DefaultOptions(),
+		DNSSD:   dnssd.DefaultOptions(),
 		Broker:  upstream.DefaultOptions(),
 		MQTT:    embedded.DefaultOptions(),
 		Admin:   admin.DefaultOptions(),

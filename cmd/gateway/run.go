@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"strings"
+	"sync"
 
 	"mqttsn-gateway/config"
 	"mqttsn-gateway/gateway"
@@ -33,6 +34,11 @@ func run(ctx context.Context, c config.Config, origins config.Origins, log *slog
 		return errors.Join(err, links.close(), side.close())
 	}
 	log.Info(announcement(links, side, adminAddr))
+	var announcing sync.WaitGroup
+	defer announcing.Wait()
+	serving, stop := context.WithCancel(ctx)
+	defer stop()
+	announcing.Go(func() { announce(serving, c, links, g, log) })
 	return serve(ctx, g, server, log)
 }
 

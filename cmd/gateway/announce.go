@@ -1,0 +1,34 @@
+package main
+
+import (
+	"context"
+	"log/slog"
+
+	"mqttsn-gateway/config"
+	"mqttsn-gateway/gateway"
+	"mqttsn-gateway/gateway/dnssd"
+)
+
+// announce tells the local networks of the gateway by DNS-SD until ctx is done, if it is
+// to: of the first UDP listener that others can reach, and the first with DTLS.
+func announce(ctx context.Context, c config.Config, links *linkSet, g *gateway.Gateway, log *slog.Logger) {
+	if !c.DNSSD.Enabled {
+		return
+	}
+	service := dnssd.Service{GatewayID: byte(c.Gateway.ID)}
+	for _, l := range links.udp {
+		if !service.Addr.IsValid() || service.Addr.Addr().IsLoopback() {
+			service.Addr = l.Addr()
+		}
+	}
+	for _, l := range links.dtls {
+		if service.DTLSPort == 0 {
+			service.DTLSPort = l.Addr().Port()
+		}
+	}
+	if !service.Addr.IsValid() {
+		log.Warn("DNS-SD: the gateway is not announced: it does not listen on UDP; add a listener with --udp ADDR")
+		return
+	}
+	dnssd.Serve(ctx, c.DNSSD, service, g.Ready, log)
+}
