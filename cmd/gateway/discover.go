@@ -111,7 +111,7 @@ func (f *discoverFlags) askOne(ctx context.Context, found *sightings) error {
 		return fmt.Errorf("--host %s: %w", f.host, err)
 	}
 	c := client.New(conn, client.Options{Tretry: max(f.timeout/8, time.Millisecond), Nretry: 10})
-	defer c.Close()
+	defer func() { _ = c.Close() }()
 	g, err := c.SearchGateway(ctx, f.radius)
 	if errors.Is(err, context.DeadlineExceeded) || errors.Is(err, client.ErrNoAnswer) {
 		return fmt.Errorf("no answer from %s in %v: is a gateway running there that is connected with its broker, and does a firewall let UDP pass?", address, f.timeout)
@@ -150,7 +150,7 @@ func (f *discoverFlags) askAll(ctx context.Context, found *sightings, log io.Wri
 	}
 	switch {
 	case err == nil:
-		defer l.Close()
+		defer func() { _ = l.Close() }()
 		all.Go(func() { _ = l.Serve(ctx, found.receive) }) // ends with ctx; nothing else ends it so soon
 		all.Go(func() { f.search(ctx, l) })
 	case !f.dnssd:
