@@ -88,27 +88,33 @@ func (p *fakePort) use() (ratio float64, most time.Duration) {
 	return float64(p.busy) / float64(p.busy+p.unused), p.most
 }
 
-// fakeDevice opens a fakePort each time, unless it is away.
-type fakeDevice struct{ port *fakePort }
+// fakeDevice opens the same fakePort each time.
+type fakeDevice struct {
+	port   *fakePort
+	opened int
+}
 
 func (d *fakeDevice) open() (port, error) {
-	if d.port == nil {
-		return nil, fs.ErrNotExist
-	}
+	d.opened++
 	return d.port, nil
 }
 
-func (d *fakeDevice) present() bool { return d.port != nil }
+func (d *fakeDevice) present() bool { return true }
 func (d *fakeDevice) end()          {}
 
 // openFake opens a link on a fake port and serves it; what arrives is passed on.
 func openFake(t testing.TB, o Options, p *fakePort) (*Link, <-chan transports.Datagram) {
 	t.Helper()
+	return openDevice(t, o, &fakeDevice{port: p})
+}
+
+func openDevice(t testing.TB, o Options, d *fakeDevice) (*Link, <-chan transports.Datagram) {
+	t.Helper()
 	o.Device = "fake"
 	if err := o.Validate(); err != nil {
 		t.Fatal(err)
 	}
-	l, err := openWith(o, discard, nil, &fakeDevice{port: p})
+	l, err := openWith(o, discard, nil, d)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -58,6 +58,23 @@ func TestPaceOfASlowLine(t *testing.T) {
 	}
 }
 
+// TestBrokenDevice: one that opens and fails at once is not tried without pause.
+func TestBrokenDevice(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := &fakeDevice{port: newFakePort(9600)}
+		close(d.port.gone)
+		l, _ := openDevice(t, DefaultOptions(), d)
+		<-time.After(time.Minute)
+		if err := l.Close(); err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		if d.opened < 10 || d.opened > 20 {
+			t.Errorf("opened %d times in a minute", d.opened)
+		}
+	})
+}
+
 // BenchmarkLine measures, in real time, how much of a line's time a saturated link uses.
 func BenchmarkLine(b *testing.B) {
 	for _, baud := range []int{9600, 115200, 921600} {

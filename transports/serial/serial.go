@@ -38,8 +38,11 @@ type Link struct {
 
 	closed chan struct{} // by Close, or when the context of Serve is done
 	once   sync.Once     // of that
-	freed  chan struct{} // closed: the port before is closed; nil: there was none
-	said   string        // the last failure to open that was logged
+	// For Serve alone.
+	freed   chan struct{} // closed: the port before is closed; nil: there was none
+	idle    bool          // that port failed before it had carried anything
+	backoff time.Duration // before the next try to open
+	said    string        // the last failure to open that was logged
 
 	mu      sync.Mutex // guards what follows
 	medium  medium
@@ -71,6 +74,7 @@ func openWith(o Options, log *slog.Logger, explain func(device string, err error
 		wake:    make(chan struct{}, 1),
 		closed:  make(chan struct{}),
 		since:   time.Now(),
+		backoff: reopenPoll,
 	}
 	if o.Framing == framingXBee {
 		r := newRadio(o, &l.counts, log)

@@ -41,7 +41,9 @@ func (l *Link) Serve(ctx context.Context, recv func(batch []transports.Datagram)
 func (l *Link) serve(p port, recv func(batch []transports.Datagram)) error {
 	w := newWriter(l, p)
 	go w.run()
+	before := l.counts.receivedOctets.Load()
 	err := l.read(p, w, recv)
+	l.idle = l.counts.receivedOctets.Load() == before && time.Since(w.began) < reopenMax
 	l.mu.Lock()
 	l.up, l.since = false, time.Now()
 	l.mu.Unlock()
@@ -135,34 +137,47 @@ const (
 )
 
 // reopen opens the port again, or for the first time; nil when the link is closed. It
-// tries at growing distances, and at once when the device appears.
+// tries at growing distances, and at once when the device appears. One that opens and
+// fails before it has carried anything is as good as one that does not open.
 func (l *Link) reopen() port {
 	if isClosed(l.closed) || l.freed != nil && !l.await(l.freed) {
 		return nil
 	}
 	var next time.Time
-	backoff, present := reopenPoll, false
-	for {
+	if l.idle {
+		next = l.retryAt(time.Now())
+	} else {
+		l.backoff = reopenPoll
+	}
+	for present := true; ; {
 		was := present
 		present = l.opener.present()
 		if present && !was {
-			next, backoff = time.Time{}, reopenPoll
+			next, l.backoff = time.Time{}, reopenPoll
 		}
 		if now := time.Now(); !now.Before(next) {
 			p, err := l.opener.open()
-			if err == nil {
-				if l.opened(p) {
-					return p
-				}
+			switch {
+			case err != nil:
+				l.complain(err)
+				next = l.retryAt(now)
+			case l.opened(p):
+				return p
+			default:
 				return nil
 			}
-			l.complain(err)
-			next, backoff = now.Add(backoff), min(2*backoff, reopenMax)
 		}
 		if within(l.closed, reopenPoll) {
 			return nil
 		}
 	}
+}
+
+// retryAt is when to try again after a failure.
+func (l *Link) retryAt(now time.Time) time.Time {
+	at := now.Add(l.backoff)
+	l.backoff = min(2*l.backoff, reopenMax)
+	return at
 }
 
 // await waits for the port before to be closed; false if the link is.
