@@ -38,23 +38,23 @@ func sensible(msgType byte, body []byte) bool {
 	case typeGWInfo:
 		return len(body) <= 1+1+18 // GwId and the length, address and port of IPv6
 	case typeConnect:
-		return unset(body, 0, 0xF3) && (len(body) < 2 || body[1] == 1) && text(body, 4)
+		return unset(body, 0xF3) && (len(body) < 2 || body[1] == 1) && text(body, 4)
 	case typeConnack, typeWillTopicResp, typeWillMsgResp:
 		return returnCode(body, 0)
 	case typeWillTopic, typeWillTopicUpd:
-		return unset(body, 0, 0x8F) && text(body, 1)
+		return unset(body, 0x8F) && text(body, 1)
 	case typeRegister:
 		return msgID(body, 2) && text(body, 4)
 	case typeRegack, typePuback:
 		return returnCode(body, 4)
 	case typePublish:
-		return unset(body, 0, 0x0C) && topicIDType(body) && (!acknowledged(body) || msgID(body, 3))
+		return unset(body, 0x0C) && topicIDType(body) && (!acknowledged(body) || msgID(body, 3))
 	case typePubrec, typePubrel, typePubcomp, typeUnsuback:
 		return msgID(body, 0)
 	case typeSubscribe, typeUnsubscribe:
-		return unset(body, 0, 0x1C) && topicIDType(body) && msgID(body, 1) && topic(body)
+		return unset(body, 0x1C) && topicIDType(body) && msgID(body, 1) && topic(body)
 	case typeSuback:
-		return unset(body, 0, 0x9F) && returnCode(body, 5)
+		return unset(body, 0x9F) && returnCode(body, 5)
 	case typePingreq, typeWillMsg, typeWillMsgUpd:
 		return text(body, 0) // so the will messages of most are, and any octets pass for one
 	default:
@@ -62,10 +62,10 @@ func sensible(msgType byte, body []byte) bool {
 	}
 }
 
-// unset reports whether the octet at i has none of bits.
-func unset(body []byte, i int, bits byte) bool { return len(body) <= i || body[i]&bits == 0 }
+// unset reports whether Flags, the first octet, has none of bits.
+func unset(body []byte, bits byte) bool { return len(body) == 0 || body[0]&bits == 0 }
 
-// topicIDType reports whether Flags, the first octet, has a TopicIdType that is not
+// topicIDType reports whether Flags has a TopicIdType that is not
 // reserved [SN-5.3.4].
 func topicIDType(body []byte) bool { return len(body) == 0 || body[0]&0x03 != 0x03 }
 

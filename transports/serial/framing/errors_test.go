@@ -32,7 +32,7 @@ func TestErrors(t *testing.T) {
 		want    string
 		errors  Errors
 	}{
-		{"empty frames", SLIP(false), "C0 C0 C0 01 C0 C0", "01", Errors{}},
+		{"empty frames", SLIP(false), "C0C0C0 01 C0C0", "01", Errors{}},
 		{"an escape of nothing", SLIP(false), "C0 01 DB 02 03 C0 04 C0", "04", Errors{Malformed: 1}},
 		{"an escaped END", SLIP(false), "C0 01 DB C0 04 C0", "04", Errors{Malformed: 1}},
 		{"only an ESC", SLIP(false), "C0 DB C0 04 C0", "04", Errors{Malformed: 1}},
@@ -41,8 +41,8 @@ func TestErrors(t *testing.T) {
 		{"silence between", SLIP(false), "C0 01 C0 || C0 02 C0 |", "01, 02", Errors{}},
 		{"too long", SLIP(false), "C0" + long + "C0 01 C0", "01", Errors{TooLong: 1}},
 		{"too long, cut by silence", SLIP(false), "C0" + long + "| C0 01 C0", "01", Errors{TooLong: 1}},
-		{"too long and malformed", SLIP(false), "C0 DB DB" + long + "C0 01 C0", "01", Errors{TooLong: 1}},
-		{"wrong check sequence", SLIP(true), "C0 21 F3 C1 C0 C0 21 F3 DB DC C0", "21", Errors{Checksum: 1}},
+		{"too long and malformed", SLIP(false), "C0 DBDB" + long + "C0 01 C0", "01", Errors{TooLong: 1}},
+		{"wrong check sequence", SLIP(true), "C0 21 F3 C1 C0C0 21 F3 DB DC C0", "21", Errors{Checksum: 1}},
 		{"nothing but a check sequence", SLIP(true), "C0 00 00 C0", "", Errors{Malformed: 1}},
 		{"too short for a check sequence", SLIP(true), "C0 00 C0", "", Errors{Malformed: 1}},
 

@@ -31,8 +31,8 @@ func TestMeasure(t *testing.T) {
 		{"01 00 04", 0, more},
 		{"01 00 03 17", 0, impossible},
 		{"01 00 00 17", 0, impossible},
-		{"01 FF FF", 0, more}, // cannot be, but the octet that says so need not be waited for
-		{"01 FF FF 0C", 0, tooLong},
+		{"01 FFFF", 0, more}, // cannot be, but the octet that says so need not be waited for
+		{"01 FFFF 0C", 0, tooLong},
 		{"01 04 00 0C", MaxFrame, more},
 		{"01 04 01 0C", 0, tooLong},
 		{"03 17", 0, impossible}, // PINGRESP has 2 octets
@@ -207,7 +207,7 @@ func TestRaw(t *testing.T) {
 		{"an impossible Length, silence proves the rest", "00 02 17 |", "02 17", Errors{Malformed: 1, Noise: 1}},
 		{"an impossible Length, the next packet proves the rest", "00 02 17 02 16", "02 17, 02 16", Errors{Malformed: 1, Noise: 1}},
 		{"a reserved MsgType", "06 03 01 02 03 04 07 0D 00 05 00 07 00 02 16", "07 0D 00 05 00 07 00, 02 16", Errors{Malformed: 1, Noise: 6}},
-		{"a Length too long for us", "01 FF FF 0C 20 00 05 00 07 07 0D 00 05 00 07 00 |", "07 0D 00 05 00 07 00", Errors{TooLong: 1, Noise: 9}},
+		{"a Length too long for us", "01 FFFF 0C 20 00 05 00 07 07 0D 00 05 00 07 00 |", "07 0D 00 05 00 07 00", Errors{TooLong: 1, Noise: 9}},
 		{"what is found must be credible", "00 03 05 99 03 05 00 |", "03 05 00", Errors{Malformed: 1, Noise: 4}},
 		{"what follows what is found must be credible", "00 02 17 55 55 |", "", Errors{Malformed: 1, Noise: 5}},
 		{"known again, what is not credible is taken", "00 03 05 00 | 03 05 99", "03 05 00, 03 05 99", Errors{Malformed: 1, Noise: 1}},
@@ -276,5 +276,31 @@ func TestRawPieces(t *testing.T) {
 		if !equal(got, want) || one.Errors() != many.Errors() {
 			t.Fatalf("seed %d: %s %+v\nin pieces %s %+v", seed, fmt.Sprintf("% X", want), one.Errors(), fmt.Sprintf("% X", got), many.Errors())
 		}
+	}
+}
+
+// The most that the search can have to keep: a packet of the greatest length, found false,
+// with others in it of which the last goes on for as long again.
+func TestRawRoom(t *testing.T) {
+	var inner []byte
+	for n := range 30 {
+		inner = append(inner, publish(n, 32, func(int) byte { return 'x' })...)
+	}
+	inner = append(inner, publish(30, MaxFrame-9-len(inner)-4, func(int) byte { return 'x' })...)
+	swallower := message(typePublish, []byte{0x20}, word(1), word(1), inner, []byte{longForm, MaxFrame >> 8, 0, typePublish})
+	if len(swallower) != MaxFrame {
+		t.Fatalf("%d octets", len(swallower))
+	}
+	last := append([]byte{0, 0, 5, 0, 0}, bytes.Repeat([]byte{'y'}, MaxFrame-9)...) // behind the header above
+	d := Raw().NewDecoder()
+	var got [][]byte
+	for _, c := range join(swallower, last, octets(t, "04 10 00 08 02 16")) {
+		got = append(got, through(d, []byte{c})...)
+	}
+	if n := len(got); n != 1+31+1+2 || len(got[n-3]) != MaxFrame {
+		t.Errorf("%d packets", n)
+	}
+	if memory(d) != memory(Raw().NewDecoder()) {
+		t.Errorf("holds %d octets", memory(d))
 	}
 }

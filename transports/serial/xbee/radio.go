@@ -44,7 +44,7 @@ func (f ATResponse) Append(b []byte) []byte {
 
 // Err is nil if the radio has done what it was asked to, and says why not otherwise.
 func (f ATResponse) Err() error {
-	why := ""
+	var why string
 	switch f.Status {
 	case ATOK:
 		return nil
