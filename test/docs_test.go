@@ -7,6 +7,8 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+
+	"mqttsn-gateway/config"
 )
 
 // documents are the Markdown files of the repository.
@@ -58,6 +60,31 @@ func TestLinks(t *testing.T) {
 				t.Errorf("%s: %s: there is no such heading", file, m[1])
 			}
 		}
+	}
+}
+
+// Configuration that the documents show can be used as it is.
+func TestConfigurationInDocuments(t *testing.T) {
+	blocks := regexp.MustCompile("(?ms)^```yaml\n(.*?)^```$")
+	n := 0
+	for _, file := range documents(t) {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, m := range blocks.FindAllStringSubmatch(string(text), -1) {
+			example := filepath.Join(t.TempDir(), "example.yaml")
+			if err := os.WriteFile(example, []byte(m[1]), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			if _, _, err := config.Load(config.Input{File: example}); err != nil {
+				t.Errorf("%s:\n%s%v", file, m[1], err)
+			}
+			n++
+		}
+	}
+	if n < 5 {
+		t.Errorf("only %d examples were found", n)
 	}
 }
 
