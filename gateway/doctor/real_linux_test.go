@@ -7,11 +7,15 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"sync"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/creack/pty"
 	"golang.org/x/sys/unix"
+
+	"mqttsn-gateway/transports/serial"
 )
 
 // openPTY is a pty; its slave is a serial port as far as the system is concerned.
@@ -74,6 +78,38 @@ func TestRealSerialPort(t *testing.T) {
 
 	pid := hold(t, slave)
 	want(t, look(), Fail, fmt.Sprintf("in use by cat (pid %d", pid))
+}
+
+// A device that speaks and one that does not, at both ends of real ptys.
+func TestRealSerialLines(t *testing.T) {
+	speaks, speaking, err := pty.Open()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer speaking.Close()
+	silent := openPTY(t)
+	stop := make(chan struct{})
+	var speaker sync.WaitGroup
+	speaker.Go(func() {
+		for tick := time.NewTicker(50 * time.Millisecond); ; {
+			select {
+			case <-tick.C:
+				speaks.Write([]byte{2, 0x18, 4, 0x16, 'a', 'b'}) // DISCONNECT and PINGREQ
+			case <-stop:
+				tick.Stop()
+				return
+			}
+		}
+	})
+	defer func() { close(stop); speaker.Wait(); speaks.Close() }()
+	lines := []serial.Options{serial.DefaultOptions(), serial.DefaultOptions()}
+	lines[0].Device, lines[1].Device = speaking.Name(), silent.Name()
+	findings := SerialLines(t.Context(), lines)
+	if len(findings) != 2 {
+		t.Fatalf("got %+v", findings)
+	}
+	want(t, findings[0], OK, "serial line "+speaking.Name(), "speed and framing are right")
+	want(t, findings[1], OK, "nothing was heard")
 }
 
 func TestRealFileIsNoSerialPort(t *testing.T) {
