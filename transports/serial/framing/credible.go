@@ -65,8 +65,7 @@ func sensible(msgType byte, body []byte) bool {
 // unset reports whether Flags, the first octet, has none of bits.
 func unset(body []byte, bits byte) bool { return len(body) == 0 || body[0]&bits == 0 }
 
-// topicIDType reports whether Flags has a TopicIdType that is not
-// reserved [SN-5.3.4].
+// topicIDType reports whether Flags has a TopicIdType that is not reserved [SN-5.3.4].
 func topicIDType(body []byte) bool { return len(body) == 0 || body[0]&0x03 != 0x03 }
 
 // acknowledged reports whether Flags says so of a PUBLISH, which then has a MsgId.

@@ -25,7 +25,8 @@
 // that the MsgType can have, until the next cannot begin where it should. Then it searches,
 // also within the packet handed out last, whose Length may have been the damaged one, and
 // believes only what is credible in all fields and followed by a credible packet or by
-// silence. After silence it always follows again. Measured by TestRawLosses, for one octet
+// silence, so that the first packet after noise may wait for a Gap. After silence it always
+// follows again. Measured by TestRawLosses, for one octet
 // of a packet changed to any other value, these packets are lost that were not damaged:
 //
 //	packets back to back                on average   at most   none at
