@@ -18,6 +18,7 @@ import (
 	"mqttsn-gateway/gateway"
 	"mqttsn-gateway/gateway/admin"
 	"mqttsn-gateway/gateway/dnssd"
+	"mqttsn-gateway/gateway/forward"
 	"mqttsn-gateway/gateway/session"
 	"mqttsn-gateway/transports/dtls"
 	"mqttsn-gateway/transports/serial"
@@ -48,6 +49,10 @@ type Config struct {
 	// DNSSD announces the gateway on the local networks by DNS-SD.
 	DNSSD dnssd.Options `mapstructure:"dnssd"`
 
+	// Forward is what "gateway forward" does with the packets of its udp and serial links;
+	// the gateway itself does not look at it.
+	Forward forward.Options `mapstructure:"forward"`
+
 	// Broker is the MQTT broker elsewhere that the gateway connects clients with. Without
 	// a url there, clients are connected with the embedded broker.
 	Broker upstream.Options `mapstructure:"broker"`
@@ -75,6 +80,7 @@ func Default() Config {
 		UDP:     []udp.Options{udp.DefaultOptions()},
 		DTLS:    dtls.DefaultOptions(),
 		DNSSD:   dnssd.DefaultOptions(),
+		Forward: forward.DefaultOptions(),
 		Broker:  upstream.DefaultOptions(),
 		MQTT:    embedded.DefaultOptions(),
 		Admin:   admin.DefaultOptions(),

@@ -20,21 +20,43 @@ type Flags struct {
 	admin    string
 	logLevel string
 	options  []string
+	to       string
+	local    string
 }
 
 // AddFlags declares the flags in set.
 func AddFlags(set *pflag.FlagSet) *Flags {
 	f := &Flags{set: set}
-	set.StringVar(&f.file, "config", "", "read this `FILE`; \"gateway config sample\" prints one")
-	set.StringArrayVar(&f.udp, "udp", nil, "listen for MQTT-SN at this UDP `ADDR`ess, such as :1883 (may be repeated)")
+	f.addLinks()
 	set.StringArrayVar(&f.dtls, "dtls", nil, "listen for MQTT-SN over DTLS at this UDP `ADDR`ess, such as :8883 (may be repeated)")
-	set.StringArrayVar(&f.serial, "serial", nil, "clients or a radio module on this serial port, `DEV`[,baud=N][,framing=raw|slip|cobs|xbee][,KEY=VALUE]... (may be repeated)")
 	set.StringArrayVar(&f.mqtt, "mqtt", nil, "the embedded broker listens for MQTT at this TCP `ADDR`ess (may be repeated)")
 	set.StringVar(&f.broker, "broker", "", "connect clients with the MQTT broker at `URL`, such as mqtt://localhost:1884, instead of the embedded one")
 	set.StringVar(&f.admin, "admin", "", "serve health checks and metrics at this TCP `ADDR`ess; \"\" for none")
-	set.StringVar(&f.logLevel, "log-level", "", "log from this `LEVEL` on: debug, info, warn or error")
-	set.StringArrayVar(&f.options, "set", nil, "set any option of the file: `KEY=VALUE` (may be repeated)")
+	f.addCommon()
 	return f
+}
+
+// AddForwardFlags declares the flags of a forwarder in set.
+func AddForwardFlags(set *pflag.FlagSet) *Flags {
+	f := &Flags{set: set}
+	set.StringVar(&f.to, "to", "", "`HOST:PORT` of the gateway")
+	f.addLinks()
+	set.StringVar(&f.local, "local", "", "UDP `ADDR`ess that packets to the gateway leave from, such as :1884; without it any port")
+	f.addCommon()
+	return f
+}
+
+// addLinks declares the flags of links that clients may be on.
+func (f *Flags) addLinks() {
+	f.set.StringArrayVar(&f.udp, "udp", nil, "listen for MQTT-SN at this UDP `ADDR`ess[,KEY=VALUE]..., such as :1883 (may be repeated)")
+	f.set.StringArrayVar(&f.serial, "serial", nil, "clients or a radio module on this serial port, `DEV`[,baud=N][,framing=raw|slip|cobs|xbee][,KEY=VALUE]... (may be repeated)")
+}
+
+// addCommon declares the flags that every program with a configuration has.
+func (f *Flags) addCommon() {
+	f.set.StringVar(&f.file, "config", "", "read this `FILE`; \"gateway config sample\" prints one")
+	f.set.StringVar(&f.logLevel, "log-level", "", "log from this `LEVEL` on: debug, info, warn or error")
+	f.set.StringArrayVar(&f.options, "set", nil, "set any option of the file: `KEY=VALUE` (may be repeated)")
 }
 
 // Input is what the configuration is to be read from: the flags, once they are parsed,
@@ -49,21 +71,13 @@ func (f *Flags) Input(environ []string) Input {
 		}
 	}
 	if len(f.udp) > 0 {
-		listeners := make([]map[string]string, len(f.udp))
-		for i, addr := range f.udp {
-			listeners[i] = map[string]string{"listen": addr}
-		}
-		in.Flags = append(in.Flags, Setting{"udp", asYAML(listeners), "--udp"})
+		in.Flags = append(in.Flags, Setting{"udp", elements("listen", f.udp), "--udp"})
 	}
 	if len(f.dtls) > 0 {
 		in.Flags = append(in.Flags, Setting{"dtls.listeners", asYAML(f.dtls), "--dtls"})
 	}
 	if len(f.serial) > 0 {
-		ports := make([]string, len(f.serial))
-		for i, text := range f.serial {
-			ports[i] = element("device", text)
-		}
-		in.Flags = append(in.Flags, Setting{"serial", "[" + strings.Join(ports, ", ") + "]", "--serial"})
+		in.Flags = append(in.Flags, Setting{"serial", elements("device", f.serial), "--serial"})
 	}
 	if len(f.mqtt) > 0 {
 		in.Flags = append(in.Flags, Setting{"mqtt.listeners", asYAML(f.mqtt), "--mqtt"})
@@ -72,6 +86,8 @@ func (f *Flags) Input(environ []string) Input {
 		{"broker", "broker.url", f.broker},
 		{"admin", "admin.listen", f.admin},
 		{"log-level", "log.level", f.logLevel},
+		{"to", "forward.to", f.to},
+		{"local", "forward.local", f.local},
 	} {
 		if f.set.Changed(s.flag) {
 			in.Flags = append(in.Flags, Setting{s.key, s.value, "--" + s.flag})
@@ -82,6 +98,15 @@ func (f *Flags) Input(environ []string) Input {
 		in.Flags = append(in.Flags, Setting{key, value, "--set"})
 	}
 	return in
+}
+
+// elements is a list of sections as YAML, each given as FIRST[,KEY=VALUE]...
+func elements(first string, texts []string) string {
+	list := make([]string, len(texts))
+	for i, text := range texts {
+		list[i] = element(first, text)
+	}
+	return "[" + strings.Join(list, ", ") + "]"
 }
 
 // element is FIRST[,KEY=VALUE]... as YAML: one section of a list, whose option first is

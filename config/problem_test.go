@@ -95,7 +95,7 @@ func TestMissingFile(t *testing.T) {
 // The checks of all packages name the option first, so that it can be found in the file.
 func TestValidateNamesTheKey(t *testing.T) {
 	base := Default()
-	base.Broker.URL = "mqtt://localhost"
+	base.Broker.URL, base.Forward.To = "mqtt://localhost", "localhost:1883"
 	defaults := reflect.ValueOf(base)
 	for i := range defaults.NumField() {
 		name, section := configType.Field(i).Tag.Get("mapstructure"), defaults.Field(i)

@@ -25,6 +25,9 @@ func (l *loader) validate(c Config) {
 	if c.Broker.URL == "" {
 		c.Broker.URL = "mqtt://localhost" // the rest has to be right all the same
 	}
+	if c.Forward.To == "" {
+		c.Forward.To = "localhost:1883" // the same
+	}
 	whole, defaults := reflect.ValueOf(&c).Elem(), reflect.ValueOf(Default())
 	for i := range whole.NumField() {
 		name := configType.Field(i).Tag.Get("mapstructure")

@@ -12,31 +12,35 @@ import (
 	"github.com/creack/pty"
 	"github.com/spf13/pflag"
 
+	"mqttsn-gateway/config"
 	"mqttsn-gateway/mqttsn"
 	"mqttsn-gateway/transports/serial/framing"
 )
 
-// forwardFlagsOf is what gateway forward makes of its arguments.
-func forwardFlagsOf(t *testing.T, args ...string) *forwardFlags {
+// forwardConfig is the configuration that the flags of gateway forward give.
+func forwardConfig(t *testing.T, args ...string) (config.Config, config.Origins) {
 	t.Helper()
-	f := &forwardFlags{}
-	flags := pflag.NewFlagSet("forward", pflag.ContinueOnError)
-	f.add(flags)
-	if err := flags.Parse(args); err != nil {
+	set := pflag.NewFlagSet("forward", pflag.ContinueOnError)
+	flags := config.AddForwardFlags(set)
+	if err := set.Parse(args); err != nil {
 		t.Fatal(err)
 	}
-	return f
+	c, origins, err := config.Load(flags.Input(nil))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c, origins
 }
 
 // forwarding runs gateway forward until the end of the test, and returns the line that
 // says what it does.
 func forwarding(t *testing.T, args ...string) (announced string, log *journal) {
 	t.Helper()
-	f := forwardFlagsOf(t, args...)
+	c, origins := forwardConfig(t, args...)
 	log = &journal{}
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
-	go func() { ended <- f.run(ctx, log.logger()) }()
+	go func() { ended <- runForwarder(ctx, c, origins, log.logger()) }()
 	t.Cleanup(func() {
 		cancel()
 		select {
@@ -147,34 +151,22 @@ func TestForwardSerial(t *testing.T) {
 	}
 }
 
-func TestForwardKeepsTheOrderOfLinks(t *testing.T) {
-	f := forwardFlagsOf(t, "--udp", "a", "--to", "x", "--serial", "b,baud=9600", "--udp", "c")
-	if got := f.links; len(got) != 3 || got[0] != (linkFlag{"udp", "a"}) || got[1] != (linkFlag{"serial", "b,baud=9600"}) || got[2].value != "c" {
-		t.Errorf("got %v", got)
-	}
-}
-
 // Each way to go wrong has a message that says what to do.
 func TestForwardErrors(t *testing.T) {
 	g := startFakeGateway(t, nil)
 	to := "--to 127.0.0.1:" + g.port
 	for args, want := range map[string]string{
-		"":                                                    `--to: "" is not allowed: it is empty; write HOST:PORT`,
-		"--to gateway.example --udp :0":                       `--to: "gateway.example" is not allowed: it is no HOST:PORT`,
-		to:                                                    "give --serial or --udp at least once",
-		to + " --local x --udp :0":                            `--local: "x" is not allowed`,
-		to + " --log-level loud --udp :0":                     `--log-level: "loud" is not a level`,
-		to + " --udp 1883":                                    `--udp 1883: listen: "1883" is not allowed`,
-		to + " --udp 127.0.0.1:" + g.port:                     "--udp 127.0.0.1:" + g.port + ": cannot listen at udp",
-		to + " --udp 127.0.0.1:0,mtu":                         `--udp 127.0.0.1:0,mtu: "mtu" is not an option: key=value`,
-		to + " --udp 127.0.0.1:0,mtu=x":                       `mtu: "x" is not a whole number`,
-		to + " --udp 127.0.0.1:0,mtu=1":                       "mtu: 1 is not allowed: 64 to",
-		to + " --udp 127.0.0.1:0,mut=1":                       "mut: there is no such option: batch, ",
-		to + " --udp 127.0.0.1:0 --udp x:y":                   "--udp x:y: listen: ",
-		to + " --serial /dev/null,speed=9600":                 "speed: there is no such option: api_mode, baud, ",
-		to + " --serial /dev/null,baud=fast":                  `baud: "fast" is not a whole number`,
-		to + " --serial /dev/null,baud=1":                     "--serial /dev/null,baud=1: baud: 1 is not allowed: 300 to",
-		to + " --serial ,baud=9600":                           `device: "" is not allowed`,
+		"":                                "give the gateway with --to HOST:PORT",
+		"--to gateway.example --udp :0":   `it is no HOST:PORT`,
+		to:                                "give --serial or --udp at least once",
+		to + " --local x --udp :0":        `forward.local`,
+		to + " --log-level loud --udp :0": `"loud" is not a level`,
+		to + " --udp 1883":                `"1883" is not allowed`,
+		to + " --udp 127.0.0.1:" + g.port: "udp.0: cannot listen at udp 127.0.0.1:" + g.port,
+		to + " --udp 127.0.0.1:0,mtu=x":   "udp.0.mtu",
+		to + " --udp 127.0.0.1:0,mut=1":   "udp.0.mut",
+		to + " --serial /dev/null,baud=1": "1 is not allowed: 300 to",
+		to + " --serial ,baud=9600":       "serial.0.device",
 		to + " --udp 127.0.0.1:0 --serial /does/not/exist":    "/does/not/exist",
 		to + " --udp 127.0.0.1:0 stray":                       `unknown command "stray" for "forward"`,
 		to + " --udp 127.0.0.1:0 --local 127.0.0.1:" + g.port: "another program has this UDP port",
@@ -194,57 +186,9 @@ func TestForwardHelp(t *testing.T) {
 	if err := cmd.Execute(); err != nil {
 		t.Fatal(err)
 	}
-	for _, want := range []string{"--to HOST:PORT", "--serial DEV", "--udp ADDR", `--local ADDR`, `(default ":0")`, "--log-level LEVEL", "gateway.forwarders"} {
+	for _, want := range []string{"--to HOST:PORT", "--serial DEV", "--udp ADDR", `--local ADDR`, "--log-level LEVEL", "gateway.forwarders"} {
 		if !strings.Contains(out.String(), want) {
 			t.Errorf("no %s in\n%s", want, out.String())
-		}
-	}
-}
-
-func TestLinkSettings(t *testing.T) {
-	for text, want := range map[string]string{
-		"/dev/ttyUSB0":                        "device=/dev/ttyUSB0",
-		"/dev/ttyUSB0,baud=57600,framing=raw": "device=/dev/ttyUSB0 baud=57600 framing=raw",
-		"COM3,a=b=c,d=":                       "device=COM3 a=b=c d=",
-		"":                                    "device=",
-	} {
-		settings, err := linkSettings("device", text)
-		var got []string
-		for _, s := range settings {
-			got = append(got, s.key+"="+s.value)
-		}
-		if err != nil || strings.Join(got, " ") != want {
-			t.Errorf("%q: %v, %v", text, got, err)
-		}
-	}
-	for _, bad := range []string{"/dev/ttyUSB0,", "/dev/ttyUSB0,57600", ","} {
-		if _, err := linkSettings("device", bad); err == nil {
-			t.Errorf("%q passes", bad)
-		}
-	}
-}
-
-func TestSetOption(t *testing.T) {
-	type options struct {
-		Name  string        `mapstructure:"name"`
-		List  []string      `mapstructure:"list"`
-		On    bool          `mapstructure:"on"`
-		N     int           `mapstructure:"n"`
-		Wait  time.Duration `mapstructure:"wait"`
-		Other float64       `mapstructure:"other"`
-	}
-	var o options
-	for _, s := range []linkSetting{{"name", "x"}, {"list", "a"}, {"list", "b"}, {"on", "true"}, {"n", "-7"}, {"wait", "1m"}} {
-		if err := setOption(&o, s.key, s.value); err != nil {
-			t.Error(err)
-		}
-	}
-	if o.Name != "x" || strings.Join(o.List, "") != "ab" || !o.On || o.N != -7 || o.Wait != time.Minute {
-		t.Errorf("%+v", o)
-	}
-	for _, s := range []linkSetting{{"on", "maybe"}, {"n", "1.5"}, {"wait", "5"}, {"other", "1"}, {"nome", "x"}} {
-		if err := setOption(&o, s.key, s.value); err == nil || !strings.HasPrefix(err.Error(), s.key+": ") {
-			t.Errorf("%s: %v", s.key, err)
 		}
 	}
 }

@@ -4,6 +4,9 @@
 //	gateway                      run, with defaults or with flags, --config, MQTTSN_…
 //	gateway config sample        print a configuration file with every option
 //	gateway config check FILE    say what is wrong with a configuration file
+//	gateway discover             look for gateways
+//	gateway doctor               say what does not work on this machine, and what mends it
+//	gateway forward              carry packets between devices here and a gateway elsewhere
 //	gateway pub, gateway sub     publish and subscribe as an MQTT-SN client
 //	gateway version              say which build this is
 package main
