@@ -188,7 +188,9 @@ func (s *Session) sendPublish(t instant, fx *Effects) {
 	}.Append(fx.arena))
 	if h.qos == 0 {
 		s.done(fx)
-		s.pace(t, fx)
+		if s.line.rate > 0 {
+			s.pace(t, fx)
+		}
 		return
 	}
 	first := !h.sent

@@ -52,9 +52,9 @@ func (l *line) carries(n int) time.Duration {
 	return time.Duration(n+framing) * time.Second / time.Duration(l.rate)
 }
 
-// measured takes a round trip [RFC 6298, section 2].
-func (l *line) measured(rtt time.Duration) {
-	r := int64(min(max(rtt, time.Microsecond), time.Hour) / time.Microsecond)
+// measured takes the round trip from at to t [RFC 6298, section 2].
+func (l *line) measured(t instant) {
+	r := int64(min(max(time.Duration(t-l.at), time.Microsecond), time.Hour) / time.Microsecond)
 	srtt, rttvar := int64(l.srtt), int64(l.rttvar)
 	if srtt == 0 {
 		srtt, rttvar = r, r/2
@@ -84,6 +84,9 @@ func (s *Session) setRate(octets int) {
 	if rate != s.line.rate {
 		s.forgetWay()
 		s.line.rate, s.line.at = rate, 0
+		if s.hand.phase == pacing && s.retryAt != 0 {
+			s.retryAt = 1 // now: the old line does not matter any more
+		}
 	}
 }
 
@@ -97,10 +100,14 @@ func (s *Session) forgetWay() {
 // arm starts the timer for the answer to the packet just sent; once says that no copy of
 // it was sent before.
 func (s *Session) arm(t instant, once bool, fx *Effects) {
-	if s.line.rate == 0 {
-		s.retryAt = t.after(s.o.TRetry)
-		return
+	s.retryAt = t.after(s.o.TRetry)
+	if s.line.rate > 0 {
+		s.armLine(t, once, fx)
 	}
+}
+
+// armLine is arm where the time is not constant.
+func (s *Session) armLine(t instant, once bool, fx *Effects) {
 	s.hand.once, s.line.at = once, t
 	s.retryAt = t.after(s.line.tRetry(s.o, fx.last()))
 }
@@ -108,9 +115,9 @@ func (s *Session) arm(t instant, once bool, fx *Effects) {
 // answered takes the answer to the packet that is waited for in that phase: if it was sent
 // once, the round trip is known. One of a sleeper is not, for it may have kept it.
 func (s *Session) answered(t instant, p phase) {
-	if h := &s.hand; h.once && h.phase == p && s.listening() {
-		h.once = false
-		s.line.measured(time.Duration(t - s.line.at))
+	if s.hand.once && s.hand.phase == p && s.listening() {
+		s.hand.once = false
+		s.line.measured(t)
 	}
 }
 
@@ -125,9 +132,6 @@ func (s *Session) unanswered() {
 // pace gives the line time for the QoS 0 message just sent: the hand is closed so long.
 func (s *Session) pace(t instant, fx *Effects) {
 	l := &s.line
-	if l.rate == 0 {
-		return
-	}
 	if l.at == 0 || t > l.at.after(slack) {
 		l.at = t // else the timer was a little late
 	}

@@ -18,7 +18,7 @@ func TestMeasured(t *testing.T) {
 		{100 * time.Millisecond, 800 * time.Millisecond, 575 * time.Millisecond},
 	} {
 		l.backoff = 3
-		l.measured(c.rtt)
+		l.measured(instant(c.rtt))
 		if l.srtt != uint32(c.srtt.Microseconds()) || l.rttvar != uint32(c.rttvar.Microseconds()) || l.backoff != 0 {
 			t.Errorf("after round trip %d: %+v, want mean %v, deviation %v and no back-off", i+1, l, c.srtt, c.rttvar)
 		}
@@ -33,7 +33,7 @@ func TestTRetryStaysWithinItsBounds(t *testing.T) {
 			s := New("a", &o, 0)
 			s.SetPath(Path{Rate: rate})
 			for range 100 {
-				s.line.measured(rtt)
+				s.line.measured(instant(rtt))
 				if s.line.srtt == 0 {
 					t.Errorf("a round trip of %v counts as none", rtt)
 				}
@@ -51,7 +51,7 @@ func TestTRetryStaysWithinItsBounds(t *testing.T) {
 		t.Errorf("a rate of -1 means %d", s.line.rate)
 	}
 	for range 100 {
-		s.line.measured(300 * time.Hour)
+		s.line.measured(instant(300 * time.Hour))
 	}
 	o.TRetry, o.TRetryMin, o.TRetryMax = time.Hour, time.Millisecond, time.Hour
 	s.line.rate, s.line.backoff = 1, maxBackoff

@@ -229,6 +229,9 @@ func (sc *scenario) run(to time.Time) {
 		if d.IsZero() || d.After(to) {
 			break
 		}
+		if d.Before(sc.now) {
+			d = sc.now
+		}
 		sc.now = d
 		sc.s.Expire(d, &sc.fx)
 		at := d.Sub(sc.start).String()

@@ -91,7 +91,9 @@ func (w *world) run(d time.Duration, stop func() bool) {
 			}
 		}
 		if due := w.s.Deadline(); !due.IsZero() && due.Before(next) {
-			w.now = due
+			if due.After(w.now) {
+				w.now = due
+			}
 			w.step("expire", func() { w.s.Expire(w.now, &w.fx) })
 			if due := w.s.Deadline(); !due.IsZero() && !due.After(w.now) {
 				w.failf("after Expire the deadline is in the past")
