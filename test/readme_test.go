@@ -93,8 +93,8 @@ type bench struct {
 func newBench(t *testing.T) *bench {
 	t.Helper()
 	home, bin := t.TempDir(), t.TempDir()
-	ports := freePorts(t, 3)
-	udp, other, admin := ports[0], ports[1], ports[2]
+	ports := freePorts(t, 4)
+	udp, other, admin, secure := ports[0], ports[1], ports[2], ports[3]
 	goTool, err := exec.LookPath("go")
 	if err != nil {
 		t.Fatal(err)
@@ -117,7 +117,7 @@ func newBench(t *testing.T) *bench {
 			t.Fatal(err)
 		}
 	}
-	b := &bench{root: root(t), ports: strings.NewReplacer("1883", udp, "1884", other, "8080", admin)}
+	b := &bench{root: root(t), ports: strings.NewReplacer("1883", udp, "1884", other, "8080", admin, "8883", secure)}
 	for _, e := range os.Environ() {
 		if name, _, _ := strings.Cut(e, "="); name != "PATH" && name != "HOME" && !strings.HasPrefix(name, "MQTTSN_") {
 			b.environ = append(b.environ, e)
@@ -256,6 +256,8 @@ func (b *bench) open(t *testing.T, bl block) *terminal {
 	switch words := strings.Fields(bl.text); {
 	case words[0] == "mosquitto":
 		ready = "running"
+	case strings.Contains(bl.text, "gateway forward"):
+		ready = "forwarding: "
 	case strings.Contains(bl.text, "gateway") && !strings.Contains(bl.text, " sub ") && !strings.Contains(bl.text, " pub "):
 		ready = "listening: "
 	}
