@@ -101,6 +101,7 @@ var reasonNames = [reasons]string{
 var (
 	errOversize    = errors.New("serial: the packet is longer than max_payload")
 	errUnknownPeer = errors.New("serial: there is no such peer on this line")
+	errServed      = errors.New("serial: the link is served already")
 )
 
 // err is what Send says about a datagram that was dropped.

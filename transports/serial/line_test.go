@@ -9,9 +9,11 @@ import (
 	"net"
 	"slices"
 	"testing"
+	"time"
 
 	"mqttsn-gateway/transports"
 	"mqttsn-gateway/transports/serial/framing"
+	"mqttsn-gateway/transports/serial/xbee"
 )
 
 // plainLines are the framings with one peer.
@@ -72,6 +74,39 @@ func TestBothWays(t *testing.T) {
 			}
 			eventually(t, "all is counted as sent", func() bool { return l.Stats().Sent == uint64(len(sent)) })
 		})
+	}
+}
+
+// TestModuleOnATerminal has a packet from a node and one for it.
+func TestModuleOnATerminal(t *testing.T) {
+	for mode := 1; mode <= 2; mode++ {
+		terminal := newTerminal(t)
+		o := optionsFor(terminal.name, framingXBee)
+		o.APIMode = mode
+		l := openLink(t, o)
+		got, _ := collect(t, l)
+		f := framing.XBee(mode)
+		arrived := terminal.packets(f)
+		say := func(frame xbee.Frame) { terminal.write(f.Append(nil, frame.Append(nil))) }
+
+		const node = 0x0013A200_40117D7E // has octets that mode 2 escapes
+		hello := publish(1, 80)
+		say(xbee.Receive{From: node, From16: 0x1311, Options: xbee.Acknowledged, Data: hello})
+		d := wait(t, got)
+		if d.Addr != nodeAddr(node) || d.Multicast || !bytes.Equal(d.Data, hello) {
+			t.Errorf("mode %d: received %+v", mode, d)
+		}
+		send(t, l, d.Addr, hello)
+		frame, err := xbee.Parse(wait(t, arrived))
+		if err != nil {
+			t.Fatal(err)
+		}
+		sent, ok := frame.(*xbee.Transmit)
+		if !ok || sent.ID == 0 || sent.To != node || sent.To16 != 0x1311 || !bytes.Equal(sent.Data, hello) {
+			t.Fatalf("mode %d: sent %+v", mode, frame)
+		}
+		say(xbee.TransmitStatus{ID: sent.ID, To16: 0x1311})
+		eventually(t, "it is delivered", func() bool { return l.Stats().Delivered == 1 })
 	}
 }
 
@@ -141,7 +176,7 @@ func TestRefusals(t *testing.T) {
 	if len(s.Drops) != int(reasons)-1 || slices.Contains(reasonNames[1:], "") {
 		t.Errorf("drops without a name: %v", s.Drops)
 	}
-	if err := l.Close(); err != nil {
+	if err := errors.Join(l.Close(), l.Close(), l.Serve(t.Context(), nil)); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := l.Send(batch[3:4]); !errors.Is(err, net.ErrClosed) {
@@ -183,6 +218,28 @@ func TestNoise(t *testing.T) {
 			if s.Drops["checksum"]+s.Drops["malformed"] == 0 {
 				t.Errorf("nothing refused: %+v", s)
 			}
+		})
+	}
+}
+
+// BenchmarkTerminal measures what comes out of a terminal, in real time, as a part of what
+// a line of 115200 baud carries: packets of 60 octets, framing not counted.
+func BenchmarkTerminal(b *testing.B) {
+	for name, test := range plainLines {
+		b.Run(name, func(b *testing.B) {
+			terminal := newTerminal(b)
+			o := optionsFor(terminal.name, framingRaw)
+			test.set(&o)
+			l := openLink(b, o)
+			serve(b, l, func([]transports.Datagram) {})
+			arrived := terminal.packets(test.framing)
+			const size = 60
+			start := time.Now()
+			for b.Loop() {
+				saturate(l, time.Second, size)
+			}
+			took := time.Since(start)
+			b.ReportMetric(float64(len(arrived)*size)/(took.Seconds()*float64(l.Rate())), "of-line")
 		})
 	}
 }

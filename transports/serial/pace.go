@@ -11,8 +11,8 @@ type pace struct {
 
 // ahead is how long the line is busy with what the driver holds when it gets more: enough
 // to fill the gap until a timer has woken the writer. A write adds as much again or one
-// packet, so that the driver holds no more than some 50 ms.
-const ahead = 25 * time.Millisecond
+// packet, so that the driver holds no more than some 80 ms.
+const ahead = 40 * time.Millisecond
 
 func newPace(baud int) pace { return pace{octet: 10 * time.Second / time.Duration(baud)} }
 

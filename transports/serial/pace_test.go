@@ -21,7 +21,7 @@ func saturate(l *Link, d time.Duration, size int) {
 }
 
 // TestPace: the line is never idle while packets wait, and the driver never holds more
-// than some 50 ms or two packets.
+// than some 80 ms or two packets.
 func TestPace(t *testing.T) {
 	for _, baud := range []int{1200, 9600, 57600, 115200, 921600} {
 		t.Run(fmt.Sprint(baud), func(t *testing.T) {

@@ -15,7 +15,10 @@ func (l *Link) Serve(ctx context.Context, recv func(batch []transports.Datagram)
 	l.mu.Lock()
 	if l.serving {
 		l.mu.Unlock()
-		return errClosed
+		if isClosed(l.closed) {
+			return nil
+		}
+		return errServed
 	}
 	l.serving = true
 	p := l.port
