@@ -49,14 +49,16 @@ func TestRealSerialPort(t *testing.T) {
 	slave := openPTY(t)
 	device := slave.Name()
 	s := host()
-	look := func() Finding { return s.serialPort(port{device: device, stable: device}, true) }
+	look := func() Finding { return s.serialPort(port{device: device, stable: device}, Fail) }
 	want(t, look(), OK, "opens")
 
 	link := filepath.Join(t.TempDir(), "adapter")
 	if err := os.Symlink(device, link); err != nil {
 		t.Fatal(err)
 	}
-	findings := SerialPorts([]string{link})
+	o := serial.DefaultOptions()
+	o.Device = link
+	findings := SerialPorts([]serial.Options{o})
 	f := findings[len(findings)-1]
 	for _, g := range findings { // after the ports of this machine, before adapters without one
 		if g.Subject == (port{device: device, stable: link}).subject() {
@@ -122,7 +124,7 @@ func TestRealFileIsNoSerialPort(t *testing.T) {
 			t.Errorf("%s: got %v", device, got)
 		}
 	}
-	want(t, host().serialPort(port{device: "/dev/null", stable: "/dev/null"}, true), Fail, "is not a serial port")
+	want(t, host().serialPort(port{device: "/dev/null", stable: "/dev/null"}, Fail), Fail, "is not a serial port")
 }
 
 func TestRealPortHolders(t *testing.T) {

@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strings"
 	"syscall"
+
+	"mqttsn-gateway/transports/serial"
 )
 
 // SerialPort says why a serial port does not open and what helps. The error that it
@@ -29,22 +31,36 @@ func (s *system) explainSerial(device string, err error) error {
 // SerialPorts looks at every serial port of this machine, and at those that are
 // configured whether they are there or not. Each is opened for a moment, as the gateway
 // does, unless another program has it; boards that reset when their port is opened do.
-// Nothing is sent. A port that does not work is a fail only if it is configured.
-func SerialPorts(configured []string) []Finding { return host().serialPorts(configured) }
+// Nothing is sent. A port that does not work is a fail only if the gateway does not start
+// without it.
+func SerialPorts(lines []serial.Options) []Finding {
+	var required, optional []string
+	for _, o := range lines {
+		if o.Required {
+			required = append(required, o.Device)
+		} else {
+			optional = append(optional, o.Device)
+		}
+	}
+	return host().serialPorts(required, optional...)
+}
 
-func (s *system) serialPorts(configured []string) []Finding {
+func (s *system) serialPorts(required []string, optional ...string) []Finding {
 	ports := s.ports(s)
-	wanted := make(map[string]bool)
-	for _, name := range configured {
+	bad := make(map[string]Status) // what it is that a configured port does not work
+	for i, name := range slices.Concat(optional, required) {
 		device := s.resolve(name)
-		wanted[device] = true
+		bad[device] = Warn
+		if i >= len(optional) {
+			bad[device] = Fail
+		}
 		if !slices.ContainsFunc(ports, func(p port) bool { return p.device == device }) {
 			ports = append(ports, port{device: device, stable: name})
 		}
 	}
 	var findings []Finding
 	for _, p := range ports {
-		findings = append(findings, s.serialPort(p, wanted[p.device]))
+		findings = append(findings, s.serialPort(p, bad[p.device]))
 	}
 	for _, t := range s.portless() {
 		findings = append(findings, t.finding(Warn, "serial"))
@@ -55,17 +71,18 @@ func (s *system) serialPorts(configured []string) []Finding {
 	return findings
 }
 
-// serialPort looks at one port.
-func (s *system) serialPort(p port, configured bool) Finding {
-	status := Warn
-	if configured {
-		status = Fail
+// serialPort looks at one port. bad is what it is that it does not work; "" if it is not
+// configured.
+func (s *system) serialPort(p port, bad Status) Finding {
+	configured := bad != ""
+	if !configured {
+		bad = Warn
 	}
 	if t := s.serialTrouble(p.device, nil); t != nil {
 		if t.running {
-			status = Warn
+			bad = Warn
 		}
-		return t.finding(status, p.subject())
+		return t.finding(bad, p.subject())
 	}
 	if t := s.consoleTrouble(path.Base(p.device)); t != nil {
 		return t.finding(Warn, p.subject())

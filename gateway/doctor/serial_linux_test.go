@@ -199,6 +199,8 @@ func TestMissing(t *testing.T) {
 	if len(findings) != 2 {
 		t.Errorf("got %+v", findings)
 	}
+	want(t, m.serialPorts(nil, "/dev/ttyUSB3")[1], Warn, "serial /dev/ttyUSB3: there is no such device")
+	want(t, m.serialPorts([]string{"/dev/ttyUSB3"}, "/dev/ttyUSB3")[1], Fail, "there is no such device")
 	want(t, newMachine(t, nil).serialPorts([]string{"/dev/ttyUSB0"})[0], Fail, "and no other serial port", "plug the adapter in", "dmesg")
 	m = newMachine(t, files{"/dev/ttyUSB0": ""})
 	want(t, m.serialPorts([]string{byID})[1], Fail, "this system makes no names in /dev/serial", "--serial /dev/ttyUSB0")
@@ -232,19 +234,19 @@ func TestNoSerialPortAndNoHardware(t *testing.T) {
 	for device, fix := range map[string]string{"/dev/ttyS5": "raspi-config nonint do_serial_hw 0", "/dev/ttyUSB0": "unplug the adapter"} {
 		for _, err := range []error{syscall.EIO, syscall.ENXIO, syscall.ENODEV} {
 			m.refusals[device] = err
-			want(t, m.serialPort(port{device: device, stable: device}, true), Fail, "no working hardware behind it", fix)
+			want(t, m.serialPort(port{device: device, stable: device}, Fail), Fail, "no working hardware behind it", fix)
 		}
 	}
 	m.refusals["/dev/ttyS5"] = syscall.ENOTTY
-	want(t, m.serialPort(port{device: "/dev/ttyS5", stable: "/dev/ttyS5"}, true), Fail, "is not a serial port")
+	want(t, m.serialPort(port{device: "/dev/ttyS5", stable: "/dev/ttyS5"}, Fail), Fail, "is not a serial port")
 	m.refusals["/dev/ttyS5"] = errors.New("it rains")
-	want(t, m.serialPort(port{device: "/dev/ttyS5", stable: "/dev/ttyS5"}, true), Fail, "does not open: it rains")
+	want(t, m.serialPort(port{device: "/dev/ttyS5", stable: "/dev/ttyS5"}, Fail), Fail, "does not open: it rains")
 	bare := newMachine(t, files{"/dev/x": ""})
 	bare.nodes["/dev/x"] = node{mode: 0o644}
-	want(t, bare.serialPort(port{device: "/dev/x", stable: "/dev/x"}, true), Fail, "is not a serial port", "ls -lL /dev/x")
+	want(t, bare.serialPort(port{device: "/dev/x", stable: "/dev/x"}, Fail), Fail, "is not a serial port", "ls -lL /dev/x")
 	bare = newMachine(t, files{"/dev/ttyS1": ""})
 	bare.refusals["/dev/ttyS1"] = syscall.EIO
-	want(t, bare.serialPort(port{device: "/dev/ttyS1", stable: "/dev/ttyS1"}, true), Fail, "dmesg | grep tty")
+	want(t, bare.serialPort(port{device: "/dev/ttyS1", stable: "/dev/ttyS1"}, Fail), Fail, "dmesg | grep tty")
 }
 
 // What is said when the start fails is what doctor says, and the error stays what it was.
