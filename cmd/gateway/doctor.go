@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"os"
 	"runtime/debug"
 	"time"
@@ -14,6 +15,7 @@ import (
 
 	"mqttsn-gateway/config"
 	"mqttsn-gateway/gateway/doctor"
+	"mqttsn-gateway/transports/dtls"
 	"mqttsn-gateway/transports/udp"
 )
 
@@ -25,7 +27,8 @@ says what does not work, why, and which command mends it. A line is one of
   fail  does
 
 It listens at each address and opens each serial port for a moment, which makes some boards
-reset, and connects to the broker once. It changes nothing. As an ordinary user it cannot
+reset; on the configured ports it listens for some seconds, and asks XBee modules for their
+settings; it connects to the broker once. It changes nothing. As an ordinary user it cannot
 see the programs of others: with sudo it names them. Its exit status is 1 if something fails.`
 
 // doctorCommand is the subcommand that finds out why the gateway does not work.
@@ -69,12 +72,11 @@ func examine(ctx context.Context, c config.Config, origins config.Origins, wrong
 		report.Add(doctor.Clock(buildTime()))
 		return report
 	}
-	report.Add(doctor.SerialPorts(nil)...)
+	report.Add(doctor.SerialPorts(c.Serial)...)
+	report.Add(doctor.SerialLines(ctx, c.Serial)...)
+	report.Add(keyFiles(c)...)
 	report.Add(doctor.Listeners(listeners(c, origins))...)
 	if c.Broker.URL != "" {
-		if c.Broker.PasswordFile != "" {
-			report.Add(doctor.KeyFile("broker.password_file", c.Broker.PasswordFile))
-		}
 		report.Add(doctor.Broker(ctx, doctor.Upstream{
 			URL:          c.Broker.URL,
 			Username:     c.Broker.Username,
@@ -107,6 +109,24 @@ func configFindings(err error) []doctor.Finding {
 	})
 }
 
+// keyFiles looks at the files with secrets that the configuration names.
+func keyFiles(c config.Config) []doctor.Finding {
+	var findings []doctor.Finding
+	look := func(option, path string) {
+		if path != "" {
+			findings = append(findings, doctor.KeyFile(option, path))
+		}
+	}
+	if len(c.DTLS.Listeners) > 0 {
+		look("dtls.psk_file", c.DTLS.PSKFile)
+		look("dtls.key_file", c.DTLS.KeyFile)
+	}
+	if c.Broker.URL != "" {
+		look("broker.password_file", c.Broker.PasswordFile)
+	}
+	return findings
+}
+
 // listeners are the addresses at which the gateway would listen.
 func listeners(c config.Config, origins config.Origins) []doctor.Listener {
 	var all []doctor.Listener
@@ -115,6 +135,13 @@ func listeners(c config.Config, origins config.Origins) []doctor.Listener {
 			Network: "udp", Addr: o.Listen, Flag: "--udp",
 			Open:          func() (io.Closer, error) { return udp.Listen(o) },
 			ReceiveBuffer: o.ReceiveBuffer, SendBuffer: o.SendBuffer,
+		})
+	}
+	for _, addr := range c.DTLS.Listeners {
+		all = append(all, doctor.Listener{
+			Network: "udp", Addr: addr, Flag: "--dtls",
+			Open:          func() (io.Closer, error) { return dtls.Listen(addr, c.DTLS, slog.New(slog.DiscardHandler)) },
+			ReceiveBuffer: c.DTLS.ReceiveBuffer,
 		})
 	}
 	if c.Broker.URL == "" {

@@ -118,3 +118,30 @@ func TestDoctorReadsTheConfiguration(t *testing.T) {
 		t.Errorf("got %+v, %v", got, err)
 	}
 }
+
+func TestDoctorLooksAtSerialPortsAndKeys(t *testing.T) {
+	psk := filepath.Join(t.TempDir(), "psk")
+	if err := os.WriteFile(psk, []byte("sensor:00112233445566778899aabbccddeeff\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	args := append(anywhere, "--serial", "/nowhere/ttyUSB0", "--dtls", "127.0.0.1:0", "--set", "dtls.psk_file="+psk)
+	got, err := examined(t, "serial /nowhere/ttyUSB0", args...)
+	if err == nil || len(got) != 1 || got[0].Status != doctor.Fail || !strings.Contains(got[0].Text, "no such device") {
+		t.Errorf("got %+v, %v", got, err)
+	}
+	got, _ = examined(t, "dtls.psk_file", args...)
+	if len(got) != 1 || got[0].Status != doctor.Fail || !strings.Contains(got[0].Fixes[0], "chmod 600") {
+		t.Errorf("got %+v", got)
+	}
+	if err := os.Chmod(psk, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	got, _ = examined(t, "udp", args...)
+	if len(got) != 2 || got[1].Status != doctor.OK {
+		t.Errorf("got %+v", got)
+	}
+	got, _ = examined(t, "serial /nowhere/ttyUSB0", append(args, "--set", "serial.0.required=false")...)
+	if len(got) != 1 || got[0].Status != doctor.Warn {
+		t.Errorf("got %+v", got)
+	}
+}
