@@ -230,6 +230,7 @@ func TestCloseWhileStuck(t *testing.T) {
 	terminal := newTerminal(t)
 	o := optionsFor(terminal.name, framingRaw)
 	o.Baud = 4_000_000
+	o.Queue = 4096
 	l := openLink(t, o)
 	stop := serve(t, l, func([]transports.Datagram) {})
 	eventually(t, "the queue is full", func() bool {
