@@ -42,8 +42,11 @@ func (s *system) held(device string, files openFiles) *trouble {
 	return t
 }
 
-// busy is for a port that another program has, which is not seen.
+// busy is for a port that another program has, which may not be seen.
 func (s *system) busy(device string, files openFiles) *trouble {
+	if t := s.held(device, files); t != nil {
+		return t
+	}
 	t := &trouble{cause: "in use by another program"}
 	switch {
 	case runtime.GOOS == "windows":

@@ -187,7 +187,11 @@ func (s *system) taken(l Listener) *trouble {
 	case len(all) > 0 && all[0].own:
 		return &trouble{cause: "the gateway itself listens there already: the address is given twice", fixes: []string{"remove one of them, or " + other}}
 	case len(all) > 0 && all[0].twin:
-		return &trouble{cause: "a gateway that is running has this port: " + listed(all), fixes: []string{"nothing to do for that one; for a second one " + other}, running: true}
+		return &trouble{
+			cause:   "a gateway that is running has this port: " + listed(all),
+			fixes:   []string{all[0].stop(), "or, for a second gateway, " + other},
+			running: true,
+		}
 	case len(all) > 0:
 		t.cause = listed(all) + " has this port"
 		t.fixes = []string{all[0].stop()}

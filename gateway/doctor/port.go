@@ -34,3 +34,7 @@ func (p port) flag() string { return "--serial " + quote(p.stable) }
 func isAdapter(name string) bool {
 	return strings.HasPrefix(name, "ttyUSB") || strings.HasPrefix(name, "ttyACM")
 }
+
+// isPseudo reports whether a device is one that a program plays, which often has it open
+// itself.
+func isPseudo(device string) bool { return strings.HasPrefix(device, "/dev/pts/") }

@@ -114,7 +114,7 @@ func (s *system) serialTrouble(name string, err error) *trouble {
 	if t := s.getty(path.Base(device), files.holders(device)); t != nil {
 		return t // before permissions, which a getty takes away
 	}
-	if t := s.held(device, files); t != nil {
+	if t := s.held(device, files); t != nil && !isPseudo(device) {
 		return t
 	}
 	if !classified(err) {
@@ -143,7 +143,7 @@ func (s *system) serialTrouble(name string, err error) *trouble {
 // terminal reports whether the kernel has a device among its terminals, or does not tell.
 // It is asked so that what others have open need not be opened to find out.
 func (s *system) terminal(device string) bool {
-	return !s.exists("/sys/class/tty") || strings.HasPrefix(device, "/dev/pts/") ||
+	return !s.exists("/sys/class/tty") || isPseudo(device) ||
 		s.exists("/sys/class/tty", path.Base(device))
 }
 
