@@ -275,7 +275,7 @@ func (n *network) finish(what string) {
 // 200 ms to 3 s, and up to one frame of ten is lost. With a constant of 2 s most of what
 // is sent again need not be.
 func TestTRetryOnASharedLine(t *testing.T) {
-	const d, every = 20 * time.Minute, 3 * time.Second
+	const d, every = 10 * time.Minute, 3 * time.Second
 	for _, loss := range []int{0, 5, 10} {
 		results := map[bool]*network{}
 		for _, paced := range []bool{false, true} {
