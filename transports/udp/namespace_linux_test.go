@@ -80,12 +80,33 @@ func wire(t *testing.T, name string, number byte) *net.Interface {
 		head = binary.NativeEndian.AppendUint32(head, uint32(ifi.Index))
 		netlink(t, unix.RTM_NEWADDR, append(head, join(attribute(unix.IFA_LOCAL, ip.AsSlice()), attribute(unix.IFA_ADDRESS, ip.AsSlice()))...))
 	}
+	awaitReachable(t, address(true, number))
+	awaitReachable(t, address(false, number))
 	t.Cleanup(func() {
 		if _, err := net.InterfaceByName(name); err == nil {
 			netlink(t, unix.RTM_DELLINK, link(uint32(ifi.Index), 0))
 		}
 	})
 	return ifi
+}
+
+// awaitReachable waits until a new address works: the kernel makes its route later.
+func awaitReachable(t *testing.T, ip netip.Addr) {
+	t.Helper()
+	for deadline := time.Now().Add(patience); ; {
+		c, err := net.ListenUDP("udp", &net.UDPAddr{IP: ip.AsSlice()})
+		if err == nil {
+			_, _ = c.WriteTo([]byte("x"), c.LocalAddr())
+			_ = c.SetReadDeadline(time.Now().Add(20 * time.Millisecond))
+			_, err = c.Read(make([]byte, 1))
+			_ = c.Close()
+		}
+		if err == nil {
+			return
+		} else if time.Now().After(deadline) {
+			t.Fatalf("%v: %v", ip, err)
+		}
+	}
 }
 
 // link is the head of a message on an interface, struct ifinfomsg.

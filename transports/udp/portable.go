@@ -140,14 +140,7 @@ func (s *portableSocket) send(batch []transports.Datagram) (sent int, err error)
 		return 0, err
 	}
 	for i := range batch {
-		failure := s.sendOne(&batch[i])
-		if errors.Is(failure, os.ErrDeadlineExceeded) {
-			// The time may have gone by elsewhere, on a busy machine: once more.
-			if err := s.arm(); err != nil {
-				return sent, err
-			}
-			failure = s.sendOne(&batch[i])
-		}
+		failure := s.insist(func() error { return s.sendOne(&batch[i]) })
 		switch {
 		case failure == nil:
 			sent++
@@ -167,6 +160,19 @@ func (s *portableSocket) send(batch []transports.Datagram) (sent int, err error)
 		}
 	}
 	return sent, err
+}
+
+// insist writes once more when the time is over: it may have gone by elsewhere, on a busy
+// machine.
+func (s *portableSocket) insist(write func() error) error {
+	err := write()
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		if err := s.arm(); err != nil {
+			return err
+		}
+		err = write()
+	}
+	return err
 }
 
 func (s *portableSocket) arm() error {
@@ -234,7 +240,11 @@ func (s *portableSocket) sendGroup(t target, hops int, data []byte) error {
 	if err != nil {
 		return err
 	}
-	if _, err = s.conn.WriteToUDPAddrPort(data, group); errors.Is(err, os.ErrDeadlineExceeded) {
+	err = s.insist(func() error {
+		_, err := s.conn.WriteToUDPAddrPort(data, group)
+		return err
+	})
+	if errors.Is(err, os.ErrDeadlineExceeded) {
 		return transports.ErrBusy
 	}
 	return err
