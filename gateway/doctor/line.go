@@ -103,14 +103,14 @@ func (s *system) otherSpeeds(ctx context.Context, subject string, o serial.Optio
 		f.Text = "no XBee module answers: it is in transparent mode (AP 0), asleep, or at an unusual speed; or this is no XBee"
 		f.Fixes = []string{
 			fmt.Sprintf("with XCTU, set the module to API mode and store that: AP %d, WR", o.APIMode),
-			"if it is no XBee, choose its framing: " + lineFlag(serial.Options{Device: o.Device, Baud: o.Baud, Framing: "raw"}),
+			"if it is no XBee, choose its framing (raw, slip or cobs): " + lineFlag(serial.Options{Device: o.Device, Baud: o.Baud, Framing: "raw"}),
 		}
 	case o.Framing == xbeeFraming:
 		f.Text = "something speaks, but not as an XBee module in API mode does: " + heard(result)
 		f.Fixes = []string{fmt.Sprintf("with XCTU, set the module to API mode and store that: AP %d, WR", o.APIMode)}
 	default:
 		f.Text = heard(result) + ", which make no packets of this framing, at no usual speed: the other end has another framing, or the line is disturbed"
-		f.Fixes = []string{"choose the framing that the other end has: " + lineFlag(o) + "   (or raw, slip, cobs, xbee)"}
+		f.Fixes = []string{"choose the framing that the other end has (raw, slip, cobs or xbee): " + lineFlag(o)}
 	}
 	return &f
 }
@@ -172,7 +172,7 @@ func lineFlag(o serial.Options) string {
 		}
 	}
 	add("baud", o.Baud, d.Baud)
-	add("framing", o.Framing, d.Framing)
+	add("framing", o.Framing, "") // always, since it is what often is wrong
 	if slices.Contains([]string{"slip", "cobs"}, o.Framing) {
 		add("crc", o.CRC, d.CRC)
 	}
