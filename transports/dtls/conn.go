@@ -56,8 +56,9 @@ type conn struct {
 	more        sync.Cond  // something of it has changed for ReadFrom
 	queue       []packet
 	queued      int // octets in queue
-	fed         int // octets during the handshake
+	fed         int // octets until heard
 	established bool
+	heard       bool // a message has come: the client knows that the handshake is over
 	closed      bool
 	expired     bool
 	// processing: the library has a datagram in hand. What it decrypts from it waits in
@@ -156,6 +157,7 @@ func (c *conn) accept(data []byte) {
 	c.seen.Store(c.link.clock())
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	c.heard = true
 	if c.credit != noLimit {
 		if c.proofs++; c.proofs > 1 {
 			c.credit = noLimit
@@ -181,14 +183,18 @@ func (c *conn) push(data []byte, from path) {
 	drop := &c.link.counters.drop
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.established {
+	if !c.heard {
+		c.fed += len(data)
+	}
+	switch over := c.fed > maxHandshakeOctets; {
+	case over && !c.established:
+		drop.backlog.Add(1)
+		return
+	case over || c.heard:
 		if data = pastEpoch0(data); data == nil {
 			drop.unencrypted.Add(1)
 			return
 		}
-	} else if c.fed += len(data); c.fed > maxHandshakeOctets {
-		drop.backlog.Add(1)
-		return
 	}
 	if c.closed || c.queued+len(data) > maxBacklog {
 		drop.backlog.Add(1)

@@ -168,14 +168,14 @@ func (l *Link) ReceiveDrops() uint64 { return l.socket.overflows() }
 
 // Identity is what the client of that connection has proven to be: the identity of its
 // pre-shared key, or the common name of its certificate (or else its first DNS name, URI
-// or e-mail address); "" if it has proven nothing, or the connection is gone.
-func (l *Link) Identity(addr transports.Addr) string {
+// or e-mail address); "" if it has proven nothing. ok is false if the connection is gone.
+func (l *Link) Identity(addr transports.Addr) (identity string, ok bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if c := l.byNumber[addr.Number()]; c != nil {
-		return c.name
+		return c.name, true
 	}
-	return ""
+	return "", false
 }
 
 // clock is a time in seconds that no change of the system's clock disturbs.

@@ -54,7 +54,8 @@ func TestIdentity(t *testing.T) {
 	identities := make(chan string, 1)
 	serve(t, l, func(batch []transports.Datagram) {
 		for _, d := range batch {
-			identities <- l.Identity(d.Addr)
+			identity, _ := l.Identity(d.Addr)
+			identities <- identity
 		}
 	})
 	trust := []dtls.ClientOption{dtls.WithRootCAs(ca.pool()), dtls.WithServerName("gateway.test")}
@@ -81,7 +82,7 @@ func TestIdentity(t *testing.T) {
 			t.Errorf("identity is %q, want %q", got, c.want)
 		}
 	}
-	if got := l.Identity(transports.NumberAddr(1)); got != "" {
+	if got, ok := l.Identity(transports.NumberAddr(1)); got != "" || ok {
 		t.Errorf("nobody is %q", got)
 	}
 }

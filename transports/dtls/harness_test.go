@@ -304,3 +304,7 @@ func certOptions(t testing.TB, a *authority, kind string) Options {
 	o.MaxHellosPerPrefix = 1e6
 	return o
 }
+
+func contextFor(d time.Duration) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(context.Background(), d)
+}

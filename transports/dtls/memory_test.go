@@ -12,10 +12,11 @@ import (
 	"mqttsn-gateway/transports"
 )
 
-// air is a network in memory, without losses, which also runs in fake time.
+// air is a network in memory, which also runs in fake time. It loses what lose says.
 type air struct {
 	mu   sync.Mutex
 	ends map[netip.AddrPort]*end
+	lose func(b []byte, from netip.AddrPort) bool
 }
 
 type flying struct {
@@ -38,15 +39,23 @@ func newAir() *air { return &air{ends: map[netip.AddrPort]*end{}} }
 
 func (a *air) open(addr string) *end {
 	e := &end{air: a, addr: netip.MustParseAddrPort(addr), in: make(chan flying, 4096), expired: make(chan struct{}), closed: make(chan struct{})}
+	a.put(e)
+	return e
+}
+
+// put makes e the one at its address.
+func (a *air) put(e *end) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.ends[e.addr] = e
-	return e
 }
 
 func (a *air) carry(b []byte, from, to netip.AddrPort) {
 	a.mu.Lock()
 	e := a.ends[to]
+	if a.lose != nil && a.lose(b, from) {
+		e = nil
+	}
 	a.mu.Unlock()
 	if e != nil {
 		select {

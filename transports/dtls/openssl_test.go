@@ -11,7 +11,7 @@ import (
 	"time"
 )
 
-// s_client is `openssl s_client -dtls1_2`, the second opinion of these tests.
+// sClient is `openssl s_client -dtls1_2`, the second opinion of these tests.
 type sClient struct {
 	cmd *exec.Cmd
 	in  io.WriteCloser
@@ -34,8 +34,13 @@ func (c *sClient) output() string {
 
 func openssl(t testing.TB, l *Link, args ...string) *sClient {
 	t.Helper()
+	return opensslAt(t, l.Addr().String(), args...)
+}
+
+func opensslAt(t testing.TB, addr string, args ...string) *sClient {
+	t.Helper()
 	c := &sClient{}
-	args = append([]string{"s_client", "-dtls1_2", "-connect", l.Addr().String(), "-nbio"}, args...)
+	args = append([]string{"s_client", "-dtls1_2", "-connect", addr, "-nbio"}, args...)
 	c.cmd = exec.Command("openssl", args...)
 	c.cmd.Stdout, c.cmd.Stderr = c, c
 	in, err := c.cmd.StdinPipe()

@@ -193,8 +193,8 @@ func (h hello) withoutCookie(b []byte) []byte {
 }
 
 // pastEpoch0 is a datagram without the leading records that are not encrypted. Once the
-// handshake is over they prove nothing and can only do harm: each would make the library
-// keep fragments, or send its last flight again to whoever asks.
+// client knows that the handshake is over they can only do harm: anybody's would make the
+// library keep fragments, or send its last flight again.
 func pastEpoch0(b []byte) []byte {
 	for len(b) > 0 {
 		r, rest, ok := readRecord(b)

@@ -1,0 +1,100 @@
+package dtls
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"runtime"
+	"testing"
+
+	"github.com/pion/dtls/v3"
+)
+
+// BenchmarkHandshake makes connections with pre-shared keys, client and link on the same
+// machine, eight clients at a time.
+func BenchmarkHandshake(b *testing.B) {
+	for name, id := range map[string]bool{"psk": false, "psk+cid": true} {
+		b.Run(name, func(b *testing.B) {
+			l := echo(b, pskOptions(b), quiet())
+			options := append(withKey("sensor-1", testKey), dtls.WithLoggerFactory(silence{}))
+			if id {
+				options = withID(options)
+			}
+			b.SetParallelism(8/runtime.GOMAXPROCS(0) + 1)
+			b.ResetTimer()
+			b.RunParallel(func(p *testing.PB) {
+				for p.Next() {
+					c := benchClient(b, l, options)
+					_ = c.Close()
+				}
+			})
+			b.StopTimer()
+			b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "handshakes/s")
+		})
+	}
+}
+
+func benchClient(b *testing.B, l *Link, options []dtls.ClientOption) *dtls.Conn {
+	c, err := dtls.DialWithOptions("udp", net.UDPAddrFromAddrPort(l.Addr()), options...)
+	if err != nil {
+		b.Error(err)
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), limit)
+	defer cancel()
+	if err := c.HandshakeContext(ctx); err != nil {
+		b.Error(err)
+	}
+	return c
+}
+
+// BenchmarkEcho sends messages of 64 octets there and back over one connection.
+func BenchmarkEcho(b *testing.B) {
+	l := echo(b, pskOptions(b), quiet())
+	c := benchClient(b, l, append(withKey("sensor-1", testKey), dtls.WithLoggerFactory(silence{})))
+	defer c.Close()
+	message, got := make([]byte, 64), make([]byte, 100)
+	b.ResetTimer()
+	for range b.N {
+		if _, err := c.Write(message); err != nil {
+			b.Fatal(err)
+		}
+		if _, err := c.Read(got); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+// BenchmarkIdle measures what an idle connection costs. Half of what both sides use is the
+// link's, as the same library is on either.
+func BenchmarkIdle(b *testing.B) {
+	const n = 500
+	for range b.N {
+		a := newAir()
+		l := airEcho(b, a, pskOptions(b))
+		before := loadAll()
+		for i := range n {
+			c, err := connectOver(b, a.open(fmt.Sprintf("198.51.%d.%d:1", i>>8, i&255)), l.Addr(), withID(withKey("sensor-1", testKey))...)
+			if err != nil {
+				b.Fatal(err)
+			}
+			say(b, c, "x")
+		}
+		after := loadAll()
+		b.ReportMetric(float64(after.memory-before.memory)/n/2, "octets/connection")
+		b.ReportMetric(float64(after.goroutines-before.goroutines)/n, "goroutines/both")
+	}
+}
+
+type loadWithStacks struct {
+	goroutines int
+	memory     uint64
+}
+
+func loadAll() loadWithStacks {
+	runtime.GC()
+	runtime.GC()
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return loadWithStacks{runtime.NumGoroutine(), m.HeapAlloc + m.StackInuse}
+}
