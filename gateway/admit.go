@@ -58,7 +58,13 @@ func (s *shard) connect(in *intake, a *arrival, p *mqttsn.Connect) *client {
 		s.refuse(in, a, &s.counts.dropped[shuttingDown], mqttsn.Congestion)
 		return nil
 	}
-	c, peer, identity := s.clients[string(p.ClientID)], in.peer(a), in.identity(a)
+	c, peer := s.clients[string(p.ClientID)], in.peer(a)
+	identity, ok := in.identity(a)
+	if !ok { // it has gone before its CONNECT was read
+		s.counts.dropped[unknownPeer]++
+		s.counts.received[slot(mqttsn.TypeConnect)]++
+		return nil
+	}
 	if identity != "" && !g.options.mayUse(identity, string(p.ClientID)) || !s.admits(c, identity) {
 		if s.complaints.take(g.now()) {
 			g.log.Warn("CONNECT refused: the ClientID is another's", "link", in.link.Name(), "peer", a.Addr.String(),
@@ -118,9 +124,9 @@ func (s *shard) wake(in *intake, a *arrival, p *mqttsn.Pingreq) *client {
 	if c.livesAt(peer) {
 		return c
 	}
-	identity := in.identity(a)
+	identity, ok := in.identity(a)
 	switch {
-	case c.identity != identity:
+	case !ok || c.identity != identity:
 		s.counts.dropped[identityRefused]++
 		return nil
 	case identity == "" && s.gateway.options.Roaming != RoamAny:

@@ -86,9 +86,9 @@ func (in *intake) unwrap(now time.Duration, a *arrival) bool {
 		return false
 	}
 	frame := p.(*mqttsn.Encapsulated)
-	identity := in.identity(a)
+	identity, ok := in.identity(a)
 	switch {
-	case !in.gateway.forwarders.allows(a.Addr, identity):
+	case !ok || !in.gateway.forwarders.allows(a.Addr, identity):
 		in.counts.dropped[forwarderRefused]++
 		return false
 	case !in.senders.allow(now, transports.Peer{Addr: a.Addr}):

@@ -15,10 +15,10 @@ type secureLink struct {
 	names map[transports.Addr]string
 }
 
-func (l secureLink) Identity(a transports.Addr) string { return l.names[a] }
+func (l secureLink) Identity(a transports.Addr) (string, bool) { return l.names[a], a != addr(9) }
 
 // newSecureRig is a rig where peers 1, 2 and 3 have proven to be "a", and 4 to be "b"; 5
-// and above have proven nothing.
+// to 8 have proven nothing, and 9 is gone.
 func newSecureRig(t *testing.T, change func(*Options)) *rig {
 	r := newRig(t, change)
 	link := secureLink{r.link, map[transports.Addr]string{addr(1): "a", addr(2): "a", addr(3): "a", addr(4): "b"}}
@@ -85,6 +85,18 @@ func TestIdentityRoams(t *testing.T) {
 		r.from(4, mqttsn.Pingreq{})
 		r.want("4 DISCONNECT")
 	}
+}
+
+// What a peer had proven that has gone meanwhile is not known, so it may do nothing.
+func TestIdentityOfAPeerThatIsGone(t *testing.T) {
+	r := newSecureRig(t, nil)
+	r.subscribed(5, "x", "ab")
+	r.from(9, connect("b"), connect("x"), mqttsn.Pingreq{ClientID: []byte("x")})
+	r.want("9 DISCONNECT")
+	r.from(9, behind("1", connect("b")))
+	r.want()
+	r.publish("ab", 0)
+	r.want("5 PUBLISH")
 }
 
 func TestIdentityOfAForwarderIsNotItsNodes(t *testing.T) {

@@ -104,7 +104,7 @@ func (in *intake) sort(now time.Duration, batch []transports.Datagram) {
 			s = g.shardOf(id)
 		} else if p := g.routes.by[transports.Peer{Link: in.id, Addr: a.Addr, Node: string(a.node)}]; p != nil {
 			s, a.place = p.client.shard, p
-		} else if a.identity = in.identity(&a); a.identity != "" {
+		} else if a.identity, _ = in.identity(&a); a.identity != "" {
 			s = g.shardOf([]byte(a.identity))
 		}
 		if s == nil {
@@ -120,11 +120,11 @@ func (in *intake) peer(a *arrival) transports.Peer {
 	return transports.Peer{Link: in.id, Addr: a.Addr, Node: string(a.node)}
 }
 
-// identity is the identity that the sender of a packet has proven, "" if none. What a
-// forwarder has proven is not its nodes'.
-func (in *intake) identity(a *arrival) string {
+// identity is the identity that the sender of a packet has proven, "" if none; ok is false
+// if that cannot be told any more. What a forwarder has proven is not its nodes'.
+func (in *intake) identity(a *arrival) (identity string, ok bool) {
 	if in.identifier == nil || a.node != nil {
-		return ""
+		return "", true
 	}
 	return in.identifier.Identity(a.Addr)
 }

@@ -89,8 +89,9 @@ type Broadcaster interface {
 // Identifier is implemented by links on which peers prove who they are.
 type Identifier interface {
 	// Identity is the name that the peer at addr has proven, such as its PSK identity;
-	// "" if it has proven none, or there is no such peer any more.
-	Identity(addr Addr) string
+	// "" if it has proven none. ok is false if there is no such peer any more: what it
+	// had proven is not known then.
+	Identity(addr Addr) (identity string, ok bool)
 }
 
 // Paced is implemented by links so slow that a burst to one peer does not fit: radios and
