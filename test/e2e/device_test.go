@@ -9,12 +9,14 @@ import (
 	"time"
 )
 
-// device is an MQTT-SN client: a socket, a client id, and a test that says which octets
-// go out and which have to come in.
+// device is an MQTT-SN client: a socket or a line, a client id, and a test that says which
+// octets go out and which have to come in.
 type device struct {
-	t    *testing.T
-	id   string
+	t  *testing.T
+	id string
+	// conn moves one packet with each Read and Write; dial makes another one.
 	conn net.Conn
+	dial func() net.Conn
 	vars vars
 	// names are the topic names that the gateway has announced or confirmed, by topic id.
 	names map[uint16]string
@@ -31,14 +33,26 @@ type device struct {
 
 const storyLimit = 60
 
+// newDevice is a device that speaks UDP to a gateway at an address.
 func newDevice(t *testing.T, gateway, id string) *device {
+	t.Helper()
+	return newDeviceOn(t, func() net.Conn { return dialUDP(t, gateway) }, id)
+}
+
+func dialUDP(t testing.TB, gateway string) net.Conn {
 	t.Helper()
 	conn, err := net.Dial("udp", gateway)
 	if err != nil {
 		t.Fatal(err)
 	}
 	_ = conn.(*net.UDPConn).SetReadBuffer(4 << 20)
-	d := &device{t: t, id: id, conn: conn, vars: vars{}, names: map[uint16]string{}, start: time.Now()}
+	return conn
+}
+
+func newDeviceOn(t *testing.T, dial func() net.Conn, id string) *device {
+	t.Helper()
+	conn := dial()
+	d := &device{t: t, id: id, conn: conn, dial: dial, vars: vars{}, names: map[uint16]string{}, start: time.Now()}
 	t.Cleanup(func() {
 		_ = conn.Close()
 		if t.Failed() {

@@ -184,7 +184,7 @@ func (d *device) receive(topic, payload string, qos int) delivery {
 // twin is the same client at another address.
 func (d *device) twin() *device {
 	d.t.Helper()
-	other := newDevice(d.t, d.conn.RemoteAddr().String(), d.id)
+	other := newDeviceOn(d.t, d.dial, d.id)
 	maps.Copy(other.vars, d.vars)
 	maps.Copy(other.names, d.names)
 	return other

@@ -36,6 +36,9 @@ type plan struct {
 	mosquittoFiles map[string]string
 	// brokerDown: there is no upstream broker yet.
 	brokerDown bool
+	// inGroup: the gateway has a multicast group, which gets a port when it starts.
+	inGroup bool
+	group   string
 }
 
 // setting changes a plan.
@@ -66,6 +69,13 @@ func newPlan(settings ...setting) plan {
 
 // key sets one option of the configuration file.
 func key(name, value string) setting { return func(p *plan) { p.keys[name] = value } }
+
+// setDefault sets an option that no setting has set.
+func (p plan) setDefault(name, value string) {
+	if _, set := p.keys[name]; !set {
+		p.keys[name] = value
+	}
+}
 
 // retryFast is for tests of retransmission.
 func retryFast(p *plan) { p.keys["session.t_retry"] = fastRetry.String() }
@@ -118,7 +128,7 @@ func (p plan) yaml() string {
 
 // startGateway starts the binary at free addresses, or at those of old, and waits until
 // it answers. upstream is the address of the broker; "" means the embedded one.
-func startGateway(t *testing.T, p plan, upstream string, old *gateway) *gateway {
+func startGateway(t testing.TB, p plan, upstream string, old *gateway) *gateway {
 	t.Helper()
 	g := &gateway{mqtt: upstream}
 	if old != nil {
@@ -183,7 +193,7 @@ func httpStatus(url string) int {
 
 // checkedStop ends the gateway and fails the test if it did not end well, or if its log
 // tells of something that must not happen.
-func (g *gateway) checkedStop(t *testing.T) {
+func (g *gateway) checkedStop(t testing.TB) {
 	t.Helper()
 	if g.running() {
 		if err := g.terminate(patience); err != nil {
@@ -202,7 +212,7 @@ func (g *gateway) checkedStop(t *testing.T) {
 }
 
 // memory is the resident memory of the gateway in octets.
-func (g *gateway) memory(t *testing.T) int {
+func (g *gateway) memory(t testing.TB) int {
 	t.Helper()
 	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", g.cmd.Process.Pid))
 	if err != nil {
@@ -216,7 +226,7 @@ func (g *gateway) memory(t *testing.T) int {
 	return kib << 10
 }
 
-func httpBody(t *testing.T, url string) string {
+func httpBody(t testing.TB, url string) string {
 	t.Helper()
 	client := http.Client{Timeout: patience}
 	resp, err := client.Get(url)
@@ -232,12 +242,18 @@ func httpBody(t *testing.T, url string) string {
 }
 
 // metric sums one of the gateway's own metrics over all labels.
-func (g *gateway) metric(t *testing.T, name string) float64 {
+func (g *gateway) metric(t testing.TB, name string) float64 {
+	t.Helper()
+	return g.labelled(t, name, "")
+}
+
+// labelled sums those that have a label, written as name="value".
+func (g *gateway) labelled(t testing.TB, name, label string) float64 {
 	t.Helper()
 	sum := 0.0
 	for line := range strings.SplitSeq(httpBody(t, "http://"+g.admin+"/metrics"), "\n") {
 		labelled, value, _ := strings.Cut(line, " ")
-		if bare, _, _ := strings.Cut(labelled, "{"); bare != "mqttsn_gateway_"+name {
+		if bare, _, _ := strings.Cut(labelled, "{"); bare != "mqttsn_gateway_"+name || !strings.Contains(labelled, label) {
 			continue
 		}
 		n, err := strconv.ParseFloat(value[strings.LastIndexByte(value, ' ')+1:], 64)

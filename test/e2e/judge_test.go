@@ -41,13 +41,28 @@ func body(b []byte) ([]byte, error) {
 	return b[3:], nil
 }
 
+// encapsulation takes the header off that a gateway puts before packets for a
+// forwarder's nodes [SN-5.5]; nil for a packet without one.
+func encapsulation(b []byte) (header, packet []byte) {
+	if len(b) < 4 || b[0] < 4 || b[1] != 0xFE || int(b[0]) > len(b) {
+		return nil, b
+	}
+	return b[:b[0]], b[b[0]:]
+}
+
 // judge checks what holds for every datagram from a gateway, whatever it answers.
 func judge(b []byte) error {
+	header, b := encapsulation(b)
 	m, err := body(b)
 	if err != nil {
 		return err
 	}
 	kind := m[0]
+	if header != nil {
+		if err := judgeRadius(header[2], kind); err != nil {
+			return err
+		}
+	}
 	if _, ok := sentByGateways[kind]; !ok {
 		return fmt.Errorf("type %02X is not a gateway's to send", kind)
 	}
@@ -74,6 +89,15 @@ func judge(b []byte) error {
 	}
 	if kind == 0x13 && (m[1]&^0x60 != 0 || m[1] == 0x60) { // SUBACK
 		return fmt.Errorf("SUBACK with flags %02X", m[1])
+	}
+	return nil
+}
+
+// judgeRadius: a packet to one node has none, one to all has the radius of a SEARCHGW (A51).
+func judgeRadius(ctrl, kind byte) error {
+	toAll := kind == 0x00 || kind == 0x02
+	if ctrl > 3 || toAll == (ctrl == 0) {
+		return fmt.Errorf("%s encapsulated with Ctrl %02X", sentByGateways[kind], ctrl)
 	}
 	return nil
 }
@@ -125,7 +149,7 @@ func msgID(b []byte) error {
 
 func TestJudge(t *testing.T) {
 	for _, good := range []string{"02 17", "03 05 00", "__ 0C 20 00 05 00 07 'hi'", "__ 0A 00 05 00 09 's/x'",
-		"08 13 20 00 00 00 04 00", "07 0B 00 00 00 01 03", "__ 0C 02 'ab' 00 00", "__ 0C 00 00 05 00 00 " + octets(make([]byte, 250))} {
+		"08 13 20 00 00 00 04 00", "07 0B 00 00 00 01 03", "05 FE 00 00 07 02 17", "04 FE 03 2A 03 02 01", "__ 0C 02 'ab' 00 00", "__ 0C 00 00 05 00 00 " + octets(make([]byte, 250))} {
 		b, err := encode(good, nil)
 		if err != nil {
 			t.Fatal(err)
@@ -136,7 +160,8 @@ func TestJudge(t *testing.T) {
 	}
 	for _, bad := range []string{"", "02", "03 17", "02 17 00", "01 00 04 17", "04 18 00 3C", "02 01", "03 05 04",
 		"__ 0C 60 00 05 00 00", "__ 0C 80 00 05 00 00", "__ 0C 20 00 05 00 00", "__ 0C 00 FFFF 00 00", "__ 0C 03 00 05 00 00",
-		"__ 0A 00 00 00 09 's/x'", "__ 0A 00 05 00 00 's/x'", "07 0B FFFF 00 01 00", "08 13 60 00 00 00 04 00"} {
+		"05 FE 01 00 07 02 17", "04 FE 00 2A 03 02 01", "04 FE 00 2A 02 16 00",
+		"04 FE 00 2A 04 FE 00 2A 02 17", "04 FE 00 2A", "__ 0A 00 00 00 09 's/x'", "__ 0A 00 05 00 00 's/x'", "07 0B FFFF 00 01 00", "08 13 60 00 00 00 04 00"} {
 		b, err := encode(bad, nil)
 		if err != nil {
 			t.Fatal(err)

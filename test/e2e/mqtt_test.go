@@ -13,7 +13,7 @@ import (
 // mqttClient is an MQTT 5 client at the broker, for one test: it publishes what devices
 // are to get and watches what they publish. It shares no code with the gateway's broker.
 type mqttClient struct {
-	t    *testing.T
+	t    testing.TB
 	id   string
 	conn net.Conn
 	// writing serialises the test's packets and the reader's acknowledgements.
@@ -38,7 +38,7 @@ type message struct {
 const messageBacklog = 1 << 17
 
 // dialMQTT connects with a clean session, or with one that stays.
-func dialMQTT(t *testing.T, addr, id string, clean bool) *mqttClient {
+func dialMQTT(t testing.TB, addr, id string, clean bool) *mqttClient {
 	t.Helper()
 	conn, err := net.DialTimeout("tcp", addr, patience)
 	if err != nil {

@@ -50,11 +50,12 @@ func (o *output) String() string {
 // tellsOfTakenAddress reports whether a server could not start because somebody else has
 // its port by now.
 func (o *output) tellsOfTakenAddress() bool {
-	return strings.Contains(strings.ToLower(o.String()), "address already in use")
+	text := strings.ToLower(o.String())
+	return strings.Contains(text, "address already in use") || strings.Contains(text, "has this port")
 }
 
 // launch starts a program. It gets no MQTTSN_ variable of the test's own environment.
-func launch(t *testing.T, name, path string, args ...string) *process {
+func launch(t testing.TB, name, path string, args ...string) *process {
 	t.Helper()
 	p := &process{name: name, cmd: exec.Command(path, args...), log: &output{}, ended: make(chan struct{})}
 	for _, variable := range os.Environ() {
@@ -107,7 +108,7 @@ func (p *process) kill() {
 }
 
 // eventually polls until the condition holds.
-func eventually(t *testing.T, what string, condition func() bool) {
+func eventually(t testing.TB, what string, condition func() bool) {
 	t.Helper()
 	if !within(patience, condition) {
 		t.Fatalf("%s: not within %v", what, patience)
@@ -146,7 +147,7 @@ var givenPorts sync.Map
 
 // freeAddr returns a loopback address whose port is free, for UDP and TCP. It is a random
 // one, since other runs may look for ports at the same time.
-func freeAddr(t *testing.T) string {
+func freeAddr(t testing.TB) string {
 	t.Helper()
 	for range portCount {
 		port := firstPort + rand.IntN(portCount)

@@ -3,6 +3,7 @@ package e2e
 import (
 	"bufio"
 	"fmt"
+	"net"
 	"os"
 	"regexp"
 	"slices"
@@ -17,22 +18,46 @@ const (
 	scripted = "scripted"  // a broker that does what the test says
 )
 
-// rig is one test's gateway with its broker.
+// rig is one test's gateway with its broker and its medium.
 type rig struct {
 	*testing.T
-	setup     string
-	settings  []setting
-	plan      plan
+	setup    string
+	settings []setting
+	plan     plan
+	medium   medium
+	// network has the devices; nil if they come over UDP.
+	network   network
 	gateway   *gateway
 	mosquitto *mosquitto
 	script    *script
 	publisher *mqttClient
 }
 
-// newRig starts what the set-up and the settings ask for.
+// newRig starts what the set-up and the settings ask for. Devices come over UDP.
 func newRig(t *testing.T, setup string, settings ...setting) *rig {
 	t.Helper()
-	r := &rig{T: t, setup: setup, settings: settings, plan: newPlan(settings...)}
+	return newRigOver(t, overUDP, setup, settings...)
+}
+
+// newRigOver starts the same for devices that come over another medium.
+func newRigOver(t *testing.T, m medium, setup string, settings ...setting) *rig {
+	t.Helper()
+	return newRigOn(t, m, newNetwork(t, m), setup, settings...)
+}
+
+func newRigOn(t *testing.T, m medium, n network, setup string, settings ...setting) *rig {
+	t.Helper()
+	r := &rig{T: t, setup: setup, settings: settings, plan: newPlan(settings...), medium: m, network: n}
+	if n != nil {
+		r.plan.args = append(r.plan.args, n.args()...)
+		r.plan.setDefault("session.t_retry_min", r.plan.keys["session.t_retry"]) // else it follows
+		r.plan.setDefault("session.t_retry_max", r.plan.keys["session.t_retry"]) // the round trips
+	}
+	r.plan.setDefault("gateway.advertise", "0s") // else an ADVERTISE comes when it likes
+	if r.plan.inGroup {
+		r.plan.group = freeGroup(t)
+		r.plan.args = append(r.plan.args, groupArgs(r.plan.group)...)
+	}
 	upstreamAddr := ""
 	if setup != embedded {
 		// A broker that comes back is found soon.
@@ -63,7 +88,7 @@ func onTime(test func(*rig) bool) func(*rig) {
 			if test(r) {
 				return
 			}
-			r = newRig(r.T, r.setup, r.settings...)
+			r = newRigOver(r.T, r.medium, r.setup, r.settings...)
 		}
 		r.Fatalf("the machine was too busy %d times", attempts)
 	}
@@ -80,7 +105,19 @@ func (r *rig) restartGateway() {
 }
 
 // device is a client that the gateway has not heard of.
-func (r *rig) device(id string) *device { return newDevice(r.T, r.gateway.udp, id) }
+func (r *rig) device(id string) *device {
+	r.Helper()
+	return newDeviceOn(r.T, r.dial, id)
+}
+
+// dial is a device's connection, from an address of its own.
+func (r *rig) dial() net.Conn {
+	r.Helper()
+	if r.network != nil {
+		return r.network.dial(r.T)
+	}
+	return dialUDP(r.T, r.gateway.udp)
+}
 
 // client is the reference's cli-1, connected with the flags of CONNECT.
 func (r *rig) client(flags byte) *device {
@@ -130,6 +167,19 @@ type check struct {
 	run      func(*rig)
 	settings []setting
 	reason   string
+	// medium and broker are given where the set-up is a medium; else devices come over
+	// UDP, and the set-up is the broker.
+	medium medium
+	broker string
+}
+
+// rig starts what the check needs.
+func (c check) rig(t *testing.T, setup string) *rig {
+	t.Helper()
+	if c.medium != "" {
+		return newRigOver(t, c.medium, c.broker, c.settings...)
+	}
+	return newRig(t, setup, c.settings...)
 }
 
 // both runs the same test with the embedded broker and with Mosquitto.
@@ -144,7 +194,8 @@ func does(run func(*rig), settings ...setting) check { return check{run: run, se
 // absent says why an id means nothing in one set-up.
 func absent(reason string) check { return check{reason: reason} }
 
-// run runs the tables of a group as TestGroup/ID/set-up.
+// run runs the tables of a group as TestGroup/ID/set-up, where the set-up is a broker,
+// or a medium.
 func run(t *testing.T, tables ...table) {
 	t.Parallel()
 	for _, group := range tables {
@@ -158,7 +209,7 @@ func run(t *testing.T, tables ...table) {
 							t.Logf("%s does not apply here: %s", id, check.reason)
 							return
 						}
-						check.run(newRig(t, setup, check.settings...))
+						check.run(check.rig(t, setup))
 					})
 				}
 			})
@@ -168,8 +219,11 @@ func run(t *testing.T, tables ...table) {
 
 // groups are the tables of all ids.
 func groups() []table {
-	return slices.Concat(framing, connecting, registering, publishing, subscribing, keepingAlive, sleeping, willing, minusOne)
+	return slices.Concat(framing, connecting, registering, publishing, subscribing, keepingAlive, sleeping, willing, minusOne, discovering, forwarding)
 }
+
+// groupsOverMedia are the first letters of those that run over every medium.
+const groupsOverMedia = "PSZDX"
 
 // TestEveryIDHasItsTest compares the tables with the committed list of ids.
 func TestEveryIDHasItsTest(t *testing.T) {
@@ -189,7 +243,13 @@ func TestEveryIDHasItsTest(t *testing.T) {
 	}
 	for id := range listed {
 		ran := 0
-		for _, setup := range []string{embedded, upstream, scripted} {
+		required := []string{embedded, upstream}
+		if strings.Contains(groupsOverMedia, id[:1]) {
+			for _, m := range media {
+				required = append(required, string(m))
+			}
+		}
+		for _, setup := range append(required, scripted) {
 			check, ok := tests[id][setup]
 			switch {
 			case !ok && setup != scripted:
@@ -213,7 +273,7 @@ func readIDs(t *testing.T) map[string]bool {
 	}
 	defer func() { _ = file.Close() }()
 	ids := map[string]bool{}
-	form := regexp.MustCompile(`^[FCRPSKZWQ]\d\d$`)
+	form := regexp.MustCompile(`^[FCRPSKZWQDX]\d\d$`)
 	for lines := bufio.NewScanner(file); lines.Scan(); {
 		line := strings.TrimSpace(lines.Text())
 		switch {
@@ -233,7 +293,7 @@ func reportAbsent() {
 		for id, setups := range group {
 			for setup, check := range setups {
 				if check.run == nil {
-					lines = append(lines, fmt.Sprintf("e2e: %s does not apply with the %s broker: %s", id, setup, check.reason))
+					lines = append(lines, fmt.Sprintf("e2e: %s does not apply in the set-up %s: %s", id, setup, check.reason))
 				}
 			}
 		}
