@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"context"
+	"errors"
 	"math/rand/v2"
 	"slices"
 	"time"
@@ -46,22 +47,27 @@ func (s *search) init(in *intake) {
 
 // searched takes a SEARCHGW. A gateway that could not serve stays silent, as it does
 // without ADVERTISE [SN-6.1]. Who asked this gateway alone is answered alone; who asked
-// all is answered so that all hear it and need not ask.
+// all is answered so that all hear it and need not ask. On IP networks, where a client may
+// not hear the group, and asks a broadcast address, it is answered by itself as well.
 func (in *intake) searched(now time.Duration, a *arrival, radius uint8) {
 	if !in.gateway.Ready() {
 		in.counts.dropped[notReady]++
 		return
 	}
 	_, canBroadcast := in.link.(transports.Broadcaster)
+	_, _, ip := a.Addr.AddrPort()
 	switch {
 	case a.node != nil:
 		in.answerNode(now, a, radius)
-	case a.Multicast && canBroadcast:
+	case a.Multicast && canBroadcast && !ip:
 		in.schedule(now, searchPlace{a.Local, radius})
 	case !in.limiter.allow(now, transports.Peer{Addr: a.Addr}):
 		in.counts.dropped[searchRate]++
 	default:
 		in.answer(a, in.gateway.info())
+		if a.Multicast && canBroadcast {
+			in.schedule(now, searchPlace{a.Local, radius})
+		}
 	}
 }
 
@@ -127,12 +133,13 @@ func (in *intake) broadcast(near transports.Addr, radius uint8, t mqttsn.Type, p
 	if !ok {
 		return
 	}
-	if err := all.Broadcast(near, radius, packet); err != nil {
+	switch err := all.Broadcast(near, radius, packet); {
+	case err == nil:
+		in.counts.sent[slot(t)]++
+	case !errors.Is(err, transports.ErrNobody):
 		in.counts.dropped[linkBusy]++
 		in.gateway.log.Debug("broadcast: "+err.Error(), "link", in.link.Name())
-		return
 	}
-	in.counts.sent[slot(t)]++
 }
 
 // info is this gateway's GWINFO; a gateway puts no address there [SN-5.4.3].

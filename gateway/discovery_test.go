@@ -17,13 +17,17 @@ import (
 // radioLink can reach everybody, and records when and what.
 type radioLink struct {
 	*scriptedLink
-	mu    sync.Mutex
-	start time.Time
-	said  []string
-	at    []time.Duration
+	nobody bool
+	mu     sync.Mutex
+	start  time.Time
+	said   []string
+	at     []time.Duration
 }
 
 func (l *radioLink) Broadcast(near transports.Addr, radius uint8, data []byte) error {
+	if l.nobody {
+		return transports.ErrNobody
+	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.said = append(l.said, fmt.Sprintf("%v %d % x", near, radius, data))
@@ -60,10 +64,10 @@ func newRadioRig(t *testing.T, change func(*Options)) (*rig, *radioLink) {
 	return r, link
 }
 
-// all sends packets to everybody on the link.
+// all sends packets of a radio to everybody on the link.
 func (r *rig) all(local transports.Addr, packets ...mqttsn.Packet) {
 	for _, p := range packets {
-		r.gateway.intakes[0].receive([]transports.Datagram{{Addr: addr(1), Local: local, Data: p.Append(nil), Multicast: true}})
+		r.gateway.intakes[0].receive([]transports.Datagram{{Addr: transports.NodeAddr([]byte{1}), Local: local, Data: p.Append(nil), Multicast: true}})
 	}
 }
 
@@ -134,6 +138,31 @@ func TestSearchOfAll(t *testing.T) {
 		r.want()
 		r.gateway.intakes[0].search.timer.Stop()
 	})
+}
+
+// On an IP network who asks everybody is answered by itself as well: a link without
+// groups hears a broadcast, too.
+func TestSearchOfAllOnIP(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r, link := newRadioRig(t, nil)
+		r.gateway.intakes[0].receive([]transports.Datagram{{Addr: addr(1), Local: addr(90), Data: mqttsn.SearchGW{}.Append(nil), Multicast: true}})
+		r.want("1 GWINFO")
+		<-time.After(searchJitter)
+		synctest.Wait()
+		link.heard(t, addr(90).String()+" 0 03 02 01")
+		r.gateway.intakes[0].search.timer.Stop()
+	})
+}
+
+// A link that reaches nobody sends nothing that would be counted.
+func TestAdvertiseToNobody(t *testing.T) {
+	r, link := newRadioRig(t, nil)
+	link.nobody = true
+	in := r.gateway.intakes[0]
+	in.broadcast(transports.Addr{}, 0, mqttsn.TypeAdvertise, nil)
+	if st := r.gateway.Stats(); st.Sent["ADVERTISE"] != 0 || st.Dropped["link_busy"] != 0 {
+		t.Errorf("%d sent, %d dropped", st.Sent["ADVERTISE"], st.Dropped["link_busy"])
+	}
 }
 
 // ADVERTISE tells its true period, and waits for the broker.

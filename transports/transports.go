@@ -20,6 +20,9 @@ import (
 // MQTT-SN expects loss, and whoever needs an answer sends again.
 var ErrBusy = errors.New("transports: link is busy")
 
+// ErrNobody says that a link has no way to reach everybody.
+var ErrNobody = errors.New("transports: link reaches nobody at once")
+
 // LinkID numbers the links of one gateway from 0, in the order in which it was given them.
 type LinkID uint16
 
@@ -82,7 +85,7 @@ type Broadcaster interface {
 	// far as the link is configured to. near is the Local of a received datagram that
 	// this answers, so that only those it may have come from are reached; the zero Addr
 	// reaches all. It never blocks, and may be called from any goroutine. It returns
-	// nil when there is nobody to reach, such as on a UDP link without groups.
+	// ErrNobody when there is no way to reach anybody, such as on a UDP link without groups.
 	Broadcast(near Addr, radius uint8, data []byte) error
 }
 

@@ -273,6 +273,7 @@ func (f *Forwarder) broadcast(p *port, b transports.Broadcaster, radius uint8, p
 	switch err := b.Broadcast(transports.Addr{}, radius, packet); {
 	case err == nil:
 		f.counts.broadcasts.Add(1)
+	case errors.Is(err, transports.ErrNobody): // who asked is answered by itself
 	case errors.Is(err, transports.ErrBusy):
 		f.drop(linkBusy, p, transports.Addr{}, len(packet))
 	default:

@@ -236,12 +236,13 @@ func (g *groups) name(m membership) string {
 
 // Broadcast implements transports.Broadcaster: data goes to every group, on every interface
 // of GroupInterfaces, or only on the one of near and in its IP version. radius becomes
-// the TTL or hop limit, at most GroupHops. An error means that no group has taken data;
-// what a single interface refused is counted in Drops.
+// the TTL or hop limit, at most GroupHops. An error means that no group has taken data,
+// transports.ErrNobody that there is none; what a single interface refused is counted in
+// Drops.
 func (l *Link) Broadcast(near transports.Addr, radius uint8, data []byte) error {
 	g := l.groups
 	if g == nil {
-		return nil
+		return transports.ErrNobody
 	}
 	if len(data) > l.mtu {
 		l.dropped.oversize.Add(1)
@@ -272,8 +273,11 @@ func (l *Link) Broadcast(near transports.Addr, radius uint8, data []byte) error 
 			}
 		}
 	}
-	if sent > 0 {
+	switch {
+	case sent > 0:
 		return nil
+	case failure == nil:
+		return transports.ErrNobody
 	}
 	return failure
 }
