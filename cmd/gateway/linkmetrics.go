@@ -8,24 +8,26 @@ import (
 
 // What links count themselves. What the gateway counts of them is in its own metrics.
 const (
-	linkDrops        = "mqttsn_gateway_link_drops_total"
-	linkReceive      = "mqttsn_gateway_link_receive_buffer_bytes"
-	dtlsConnections  = "mqttsn_gateway_dtls_connections"
-	dtlsHandshaking  = "mqttsn_gateway_dtls_handshakes_pending"
-	dtlsHandshakes   = "mqttsn_gateway_dtls_handshakes_total"
-	dtlsClosed       = "mqttsn_gateway_dtls_connections_closed_total"
-	dtlsMoved        = "mqttsn_gateway_dtls_address_changes_total"
-	dtlsCookies      = "mqttsn_gateway_dtls_cookies_total"
-	serialUp         = "mqttsn_gateway_serial_up"
-	serialReopened   = "mqttsn_gateway_serial_reopened_total"
-	serialDatagrams  = "mqttsn_gateway_serial_datagrams_total"
-	serialOctets     = "mqttsn_gateway_serial_bytes_total"
-	serialNoise      = "mqttsn_gateway_serial_noise_bytes_total"
-	serialQueued     = "mqttsn_gateway_serial_queue_bytes"
-	serialTransmit   = "mqttsn_gateway_serial_transmit_failures_total"
-	serialSignal     = "mqttsn_gateway_serial_signal_dbm"
-	serialModem      = "mqttsn_gateway_serial_modem_events_total"
-	serialDeliveries = "mqttsn_gateway_serial_delivered_total"
+	linkDrops         = "mqttsn_gateway_link_drops_total"
+	linkReceive       = "mqttsn_gateway_link_receive_buffer_bytes"
+	linkGroups        = "mqttsn_gateway_link_groups"
+	linkGroupFailures = "mqttsn_gateway_link_group_failures_total"
+	dtlsConnections   = "mqttsn_gateway_dtls_connections"
+	dtlsHandshaking   = "mqttsn_gateway_dtls_handshakes_pending"
+	dtlsHandshakes    = "mqttsn_gateway_dtls_handshakes_total"
+	dtlsClosed        = "mqttsn_gateway_dtls_connections_closed_total"
+	dtlsMoved         = "mqttsn_gateway_dtls_address_changes_total"
+	dtlsCookies       = "mqttsn_gateway_dtls_cookies_total"
+	serialUp          = "mqttsn_gateway_serial_up"
+	serialReopened    = "mqttsn_gateway_serial_reopened_total"
+	serialDatagrams   = "mqttsn_gateway_serial_datagrams_total"
+	serialOctets      = "mqttsn_gateway_serial_bytes_total"
+	serialNoise       = "mqttsn_gateway_serial_noise_bytes_total"
+	serialQueued      = "mqttsn_gateway_serial_queue_bytes"
+	serialTransmit    = "mqttsn_gateway_serial_transmit_failures_total"
+	serialSignal      = "mqttsn_gateway_serial_signal_dbm"
+	serialModem       = "mqttsn_gateway_serial_modem_events_total"
+	serialDeliveries  = "mqttsn_gateway_serial_delivered_total"
 )
 
 // linkMetrics is what the links of all kinds count.
@@ -34,6 +36,8 @@ func linkMetrics(links *linkSet) admin.Source {
 		Families: []admin.Family{
 			{Name: linkDrops, Help: "Datagrams that a link dropped, by reason.", Kind: admin.Counter, Labels: []string{"link", "reason"}},
 			{Name: linkReceive, Help: "Receive buffer that the system granted a link.", Kind: admin.Gauge, Labels: []string{"link"}},
+			{Name: linkGroups, Help: "Multicast groups that a UDP link hears, each interface counted.", Kind: admin.Gauge, Labels: []string{"link"}},
+			{Name: linkGroupFailures, Help: "Attempts to join a multicast group on an interface that failed.", Kind: admin.Counter, Labels: []string{"link"}},
 			{Name: dtlsConnections, Help: "DTLS connections.", Kind: admin.Gauge, Labels: []string{"link"}},
 			{Name: dtlsHandshaking, Help: "DTLS handshakes under way.", Kind: admin.Gauge, Labels: []string{"link"}},
 			{Name: dtlsHandshakes, Help: "DTLS handshakes that have ended, by result.", Kind: admin.Counter, Labels: []string{"link", "result"}},
@@ -58,6 +62,8 @@ func linkMetrics(links *linkSet) admin.Source {
 				emit(linkDrops, float64(d.Oversize), l.Name(), "oversize")
 				emit(linkDrops, float64(d.Unsendable), l.Name(), "unsendable")
 				emit(linkReceive, float64(l.ReceiveBuffer()), l.Name())
+				emit(linkGroups, float64(l.Groups().Joined), l.Name())
+				emit(linkGroupFailures, float64(l.Groups().Failures), l.Name())
 			}
 			for _, l := range links.dtls {
 				emitDTLS(l.Name(), l.Stats(), emit)

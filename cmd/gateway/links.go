@@ -45,12 +45,13 @@ func (s *linkSet) openSerial(c config.Config, log *slog.Logger) error {
 	return nil
 }
 
-func (s *linkSet) openUDP(c config.Config, _ *slog.Logger) error {
+func (s *linkSet) openUDP(c config.Config, log *slog.Logger) error {
 	for i, o := range c.UDP {
 		l, err := udp.Listen(o)
 		if err != nil {
 			return fmt.Errorf("udp.%d: %w", i, doctor.UDPPort(o.Listen, err))
 		}
+		l.LogTo(log)
 		s.udp, s.all = append(s.udp, l), append(s.all, l)
 	}
 	return nil
