@@ -2,7 +2,6 @@ package dtls
 
 import (
 	"context"
-	"fmt"
 	"net"
 	"runtime"
 	"testing"
@@ -70,15 +69,10 @@ func BenchmarkEcho(b *testing.B) {
 func BenchmarkIdle(b *testing.B) {
 	const n = 500
 	for range b.N {
-		a := newAir()
-		l := airEcho(b, a, pskOptions(b))
+		l := echo(b, pskOptions(b), quiet())
 		before := loadAll()
-		for i := range n {
-			c, err := connectOver(b, a.open(fmt.Sprintf("198.51.%d.%d:1", i>>8, i&255)), l.Addr(), withID(withKey("sensor-1", testKey))...)
-			if err != nil {
-				b.Fatal(err)
-			}
-			say(b, c, "x")
+		for range n {
+			say(b, mustConnect(b, l.Addr(), withID(withKey("sensor-1", testKey))...), "x")
 		}
 		after := loadAll()
 		b.ReportMetric(float64(after.memory-before.memory)/n/2, "octets/connection")

@@ -4,12 +4,9 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"net"
 	"net/netip"
-	"os"
 	"sync"
 	"sync/atomic"
-	"time"
 
 	"mqttsn-gateway/transports"
 )
@@ -205,89 +202,6 @@ func (c *conn) push(data []byte, from path) {
 	c.more.Signal()
 }
 
-// ReadFrom gives the library its next datagram, and takes the occasion to look at what it
-// has made of the last one.
-func (c *conn) ReadFrom(b []byte) (int, net.Addr, error) {
-	c.settle()
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	for len(c.queue) == 0 && !c.closed && !c.expired {
-		c.more.Wait()
-	}
-	switch {
-	case c.closed:
-		return 0, nil, net.ErrClosed
-	case c.expired:
-		return 0, nil, os.ErrDeadlineExceeded
-	}
-	p := c.queue[0]
-	c.queue[0] = packet{}
-	c.queued -= len(p.data)
-	if c.queue = c.queue[1:]; len(c.queue) == 0 {
-		c.queue = nil
-	}
-	c.processing = true
-	if !c.established {
-		c.proof.offer(p.data)
-	}
-	from := c.current
-	if *from != p.from {
-		from = &p.from
-	}
-	return copy(b, p.data), from, nil
-}
-
-// settle draws the conclusions from the last datagram: where the client is now, and
-// whether it will ever prove who it is.
-func (c *conn) settle() {
-	now, ok := c.assoc.remote().(*path)
-	moved := ok && now != c.current
-	if moved {
-		if now.peer != c.current.peer {
-			c.link.move(c, now.peer)
-		}
-		c.current = now
-	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if moved {
-		// On the way somebody may have copied the client's last record and sent it from
-		// elsewhere, so the new address is believed with reserve (RFC 9146, 6).
-		c.credit, c.proofs = 2*c.link.options.MTU, min(len(c.pending), 1)
-	}
-	c.processing = false
-	for _, data := range c.pending {
-		c.deliver(data)
-	}
-	c.pending = nil
-	if !c.established && c.proof.hopeless() {
-		c.cancel()
-	}
-}
-
-// WriteTo sends a datagram of the library's. It loses it if there is no room: the library
-// would end a handshake for an error.
-func (c *conn) WriteTo(b []byte, addr net.Addr) (int, error) {
-	to, ok := addr.(*path)
-	if !ok {
-		return 0, errors.New("dtls: no such address")
-	}
-	out := b
-	if r, _, ok := readRecord(b); ok && r.epoch == 0 {
-		var swallow bool
-		if out, swallow = c.proof.outgoing(b); swallow {
-			if err := c.assoc.expect(c.cookie[:]); err != nil {
-				return 0, err
-			}
-			return len(b), nil
-		}
-	}
-	if err := c.link.socket.send(out, *to); errors.Is(err, transports.ErrBusy) {
-		c.busy.Store(true)
-	}
-	return len(b), nil
-}
-
 // send encrypts and sends a message; transports.ErrBusy says that the socket is full.
 func (c *conn) send(data []byte) error {
 	c.sending.Lock()
@@ -316,31 +230,3 @@ func (c *conn) end(why ending) {
 	c.ended.CompareAndSwap(endedByPeer, why)
 	_ = c.assoc.close()
 }
-
-// Close ends ReadFrom.
-func (c *conn) Close() error {
-	c.mu.Lock()
-	c.closed = true
-	c.queue, c.queued = nil, 0
-	c.more.Signal()
-	c.mu.Unlock()
-	return nil
-}
-
-// SetReadDeadline ends ReadFrom if t has passed: the library sets no others.
-func (c *conn) SetReadDeadline(t time.Time) error {
-	c.mu.Lock()
-	c.expired = !t.IsZero()
-	c.more.Signal()
-	c.mu.Unlock()
-	return nil
-}
-
-// SetWriteDeadline does nothing: WriteTo does not wait.
-func (c *conn) SetWriteDeadline(time.Time) error { return nil }
-
-// SetDeadline is SetReadDeadline.
-func (c *conn) SetDeadline(t time.Time) error { return c.SetReadDeadline(t) }
-
-// LocalAddr is where the link listens.
-func (c *conn) LocalAddr() net.Addr { return net.UDPAddrFromAddrPort(c.link.address) }

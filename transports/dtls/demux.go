@@ -137,7 +137,7 @@ func (l *Link) begin(h hello, b []byte, from path) {
 		l.handshakes[from.peer] = c
 		l.all[c] = struct{}{}
 		l.running.Add(1)
-		go l.start(c, ctx)
+		go l.start(ctx, c)
 		if before != nil {
 			before.ended.Store(endedReplaced)
 			before.cancel()
@@ -169,7 +169,7 @@ func (l *Link) yield(prefix netip.Prefix) bool {
 	return true
 }
 
-func (l *Link) start(c *conn, ctx context.Context) {
+func (l *Link) start(ctx context.Context, c *conn) {
 	defer l.running.Done()
 	c.run(ctx)
 }

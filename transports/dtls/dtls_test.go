@@ -208,7 +208,30 @@ func TestSend(t *testing.T) {
 	}
 }
 
-// TestAnotherAddress: on a wildcard socket the answer leaves from the address that was
+// TestPortable: what serves other platforms works on this one too.
+func TestPortable(t *testing.T) {
+	udp, err := listenUDP("127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	trust, err := loadCredentials(pskOptions(t), quiet())
+	if err != nil {
+		t.Fatal(err)
+	}
+	l, err := newLink(newPortableSocket(udp, 1<<20), udp.LocalAddr().(*net.UDPAddr).AddrPort(), pskOptions(t), trust, quiet())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = l.Close() })
+	serve(t, l, func(batch []transports.Datagram) { _, _ = l.Send(batch) })
+	c := mustConnect(t, l.Addr(), withID(withKey("sensor-1", testKey))...)
+	say(t, c, "hello")
+	if l.ReceiveBuffer() == 0 {
+		t.Error("no receive buffer was granted")
+	}
+}
+
+// TestWildcard: on a wildcard socket the answer leaves from the address that was
 // asked; a connected client takes no other.
 func TestWildcard(t *testing.T) {
 	l, err := Listen(":0", pskOptions(t), quiet())

@@ -43,8 +43,8 @@ func TestOtherLayouts(t *testing.T) {
 	type array struct{ cookie [cookieSize]byte }
 	for _, conn := range []any{
 		nil, 1, "x", struct{}{}, &struct{}{}, (*struct{ state struct{ cookie []byte } })(nil),
-		&struct{ state int }{}, &struct{ state struct{} }{}, &struct{ state *array }{},
-		&struct{ state text }{}, &struct{ state numbers }{}, &struct{ state array }{},
+		&struct{ state int }{}, &struct{ state struct{} }{}, &struct{ state *array }{state: &array{cookie: [cookieSize]byte{}}},
+		&struct{ state text }{text{cookie: "x"}}, &struct{ state numbers }{numbers{cookie: nil}}, &struct{ state array }{},
 	} {
 		if _, err := cookieOctets(conn); !errors.Is(err, errLayout) {
 			t.Errorf("%T: %v", conn, err)

@@ -22,9 +22,6 @@ type portableSocket struct {
 // sendPatience bounds how long a write may wait, where it cannot be told not to.
 const sendPatience = 5 * time.Millisecond
 
-// longAgo is a deadline that has passed.
-var longAgo = time.Unix(1, 0)
-
 func newPortableSocket(conn *net.UDPConn, receiveBuffer int) *portableSocket {
 	s := &portableSocket{UDPConn: conn}
 	for size := receiveBuffer; size > 0; size /= 2 {
@@ -39,7 +36,7 @@ func newPortableSocket(conn *net.UDPConn, receiveBuffer int) *portableSocket {
 func (s *portableSocket) receiveBuffer() int { return s.granted }
 func (s *portableSocket) overflows() uint64  { return 0 }
 func (s *portableSocket) interrupt()         { _ = s.SetReadDeadline(longAgo) }
-func (s *portableSocket) close() error       { return s.UDPConn.Close() }
+func (s *portableSocket) close() error       { return s.Close() }
 
 func (s *portableSocket) receive(b []byte) (int, path, error) {
 	n, from, err := s.ReadFromUDPAddrPort(b)

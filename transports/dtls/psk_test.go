@@ -94,7 +94,7 @@ func TestFilePermissions(t *testing.T) {
 // FuzzReadKeys: no file makes the reader panic, and what it takes is within its bounds.
 func FuzzReadKeys(f *testing.F) {
 	f.Add([]byte("# c\na:0011\nb:22\n"))
-	f.Add([]byte("a:00\na:00"))
+	f.Add([]byte("a:00\na:11"))
 	f.Add([]byte("\xef\xbb\xbfa:00\r\n"))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		k, err := readKeys(bytes.NewReader(b))

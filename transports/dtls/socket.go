@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"time"
 )
 
 // socket moves datagrams. receive is called from one goroutine, the rest from any.
@@ -72,6 +73,9 @@ func cause(err error) error {
 		err = inner
 	}
 }
+
+// longAgo is a deadline that has passed.
+var longAgo = time.Unix(1, 0)
 
 // noAddress is that of a connection that is found by its connection id alone.
 var noAddress netip.AddrPort

@@ -64,7 +64,7 @@ func (s *linuxSocket) setup(fd, receiveBuffer int) error {
 func (s *linuxSocket) receiveBuffer() int { return s.granted }
 func (s *linuxSocket) overflows() uint64  { return s.lost.Load() }
 func (s *linuxSocket) interrupt()         { _ = s.SetReadDeadline(longAgo) }
-func (s *linuxSocket) close() error       { return s.UDPConn.Close() }
+func (s *linuxSocket) close() error       { return s.Close() }
 
 func (s *linuxSocket) receive(b []byte) (int, path, error) {
 	n, oobn, _, from, err := s.ReadMsgUDPAddrPort(b, s.oob)

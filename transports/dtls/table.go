@@ -68,23 +68,24 @@ func (l *Link) establish(c *conn) bool {
 // silentLongest is the connection to close when there are too many: the one that has been
 // silent longest, first among those of the same client, which has connected anew.
 func (l *Link) silentLongest(name string) *conn {
-	var own, any *conn
+	var own, longest *conn
 	latest := l.clock() - int64(evictAfter/time.Second)
 	for _, c := range l.byNumber {
-		if c.seen.Load() > latest {
+		seen := c.seen.Load()
+		if seen > latest {
 			continue
 		}
-		if any == nil || c.seen.Load() < any.seen.Load() {
-			any = c
+		if longest == nil || seen < longest.seen.Load() {
+			longest = c
 		}
-		if name != "" && c.name == name && (own == nil || c.seen.Load() < own.seen.Load()) {
+		if name != "" && c.name == name && (own == nil || seen < own.seen.Load()) {
 			own = c
 		}
 	}
 	if own != nil {
 		return own
 	}
-	return any
+	return longest
 }
 
 // endHandshake gives back the place that c's handshake has had.
