@@ -2,6 +2,7 @@ package dtls
 
 import (
 	"context"
+	"fmt"
 	"net"
 	"runtime"
 	"testing"
@@ -91,4 +92,19 @@ func loadAll() loadWithStacks {
 	var m runtime.MemStats
 	runtime.ReadMemStats(&m)
 	return loadWithStacks{runtime.NumGoroutine(), m.HeapAlloc + m.StackInuse}
+}
+
+// BenchmarkFind: a known and an unknown identity take the same time.
+func BenchmarkFind(b *testing.B) {
+	k := &keys{byIdentity: map[string][]byte{}, stranger: make([]byte, 32)}
+	for i := range 10000 {
+		k.byIdentity[fmt.Sprintf("sensor-%05d", i)] = testKey
+	}
+	for _, identity := range []string{"sensor-01234", "sensor-x1234"} {
+		b.Run(identity, func(b *testing.B) {
+			for range b.N {
+				k.find([]byte(identity))
+			}
+		})
+	}
 }

@@ -252,10 +252,8 @@ func TestMaxConnections(t *testing.T) {
 			all = append(all, c)
 			time.Sleep(time.Minute)
 		}
-		// The library has told the client already that the handshake is done.
-		if _, err := enter("sensor-4"); err != nil {
-			t.Fatal(err)
-		}
+		// The client may see its handshake succeed before it is told to leave.
+		_, _ = enter("sensor-4")
 		if s := l.Stats(); s.Connections != 3 || s.Failed.Full != 1 {
 			t.Errorf("full: %+v", s)
 		}
