@@ -255,7 +255,11 @@ func (p *pump) wait(n int) {
 	if !p.l.paced {
 		return
 	}
-	if behind := time.Now().Add(-pumpLag); p.due.Before(behind) {
+	now := time.Now()
+	if p.due.IsZero() {
+		p.due = now
+	}
+	if behind := now.Add(-pumpLag); p.due.Before(behind) {
 		p.due = behind
 	}
 	p.due = p.due.Add(time.Duration(n) * 10 * time.Second / time.Duration(p.l.baud))

@@ -16,7 +16,7 @@ const (
 // BenchmarkSerial measures how much of a line of 115,200 baud there is for packets:
 // PUBLISH packets of 60 octets with QoS 0, from the broker to a device and from a device
 // to the broker. of-line is their octets as a share of what the line carries as a whole,
-// framing included; 0.9 is the aim.
+// framing included; 0.9 is the aim. lost are those that did not arrive.
 //
 //	go test ./test/e2e -run '^$' -bench Serial -benchtime 2000x
 func BenchmarkSerial(b *testing.B) {
@@ -28,7 +28,6 @@ func BenchmarkSerial(b *testing.B) {
 
 // benchLine is a gateway, a paced line with a connected device, and an MQTT client.
 type benchLine struct {
-	line *oneLine
 	*stubborn
 	mqtt *mqttClient
 }
@@ -38,7 +37,7 @@ func newBenchLine(b *testing.B, f noisyFraming) *benchLine {
 	p := newPlan(key("gateway.advertise", "0s"))
 	p.args = n.args()
 	g := startGateway(b, p, "", nil)
-	l := &benchLine{line: n, stubborn: newStubborn(n.dial(b), "cli-1", 0), mqtt: dialMQTT(b, g.mqtt, "mqtt", true)}
+	l := &benchLine{stubborn: newStubborn(n.dial(b), "cli-1", 0), mqtt: dialMQTT(b, g.mqtt, "mqtt", true)}
 	for l.stage != toPublish {
 		if _, err := l.conn.Write(l.request()); err != nil {
 			b.Fatal(err)
@@ -51,12 +50,17 @@ func newBenchLine(b *testing.B, f noisyFraming) *benchLine {
 	return l
 }
 
-// share reports what so many packets in that time were of the line's capacity.
-func share(b *testing.B, packets int, took time.Duration) {
-	if packets > 0 && took > 0 {
-		b.ReportMetric(float64(packets*benchmarkPacket*10)/benchmarkBaud/took.Seconds(), "of-line")
+// report says what so many packets between these times were of the line's capacity, and
+// how many of those sent did not arrive.
+func report(b *testing.B, arrived int, first, last time.Time) {
+	if took := last.Sub(first); arrived > 1 && took > 0 {
+		b.ReportMetric(float64((arrived-1)*benchmarkPacket*10)/benchmarkBaud/took.Seconds(), "of-line")
 	}
+	b.ReportMetric(float64(b.N-arrived), "lost")
 }
+
+// benchmarkPatience is how long nothing comes when nothing more is to be expected.
+const benchmarkPatience = 3 * time.Second
 
 // down publishes at the broker, never more than a few messages ahead of the device.
 func (l *benchLine) down(b *testing.B) {
@@ -78,23 +82,24 @@ func (l *benchLine) down(b *testing.B) {
 	_ = l.conn.SetReadDeadline(time.Time{})
 	var first, last time.Time
 	b.ResetTimer()
-	for sent, got := 0, 0; got < b.N; {
-		if sent < b.N && sent-got < ahead {
+	got := 0
+	for sent, lost := 0, 0; got+lost < b.N; {
+		if sent < b.N && sent-got-lost < ahead {
 			l.mqtt.publish(l.downTopic(), payload, 0)
 			sent++
 			continue
 		}
 		select {
 		case last = <-arrived:
-		case <-time.After(patience):
-			b.Fatalf("%d of %d messages came", got, sent)
-		}
-		if got++; got == 1 {
-			first = last
+			if got++; got == 1 {
+				first = last
+			}
+		case <-time.After(benchmarkPatience):
+			lost = sent - got
 		}
 	}
 	b.StopTimer()
-	share(b, b.N-1, last.Sub(first))
+	report(b, got, first, last)
 }
 
 // up publishes from the device as fast as the line takes it.
@@ -106,7 +111,7 @@ func (l *benchLine) up(b *testing.B) {
 	}
 	b.ResetTimer()
 	go func() {
-		for i := 0; i < b.N; {
+		for i := 0; i < b.N && b.Context().Err() == nil; {
 			if _, err := l.conn.Write(packet); err == nil {
 				i++
 				continue
@@ -115,15 +120,17 @@ func (l *benchLine) up(b *testing.B) {
 		}
 	}()
 	var first, last time.Time
-	for got := range b.N {
-		m, ok := l.mqtt.next(patience)
+	got := 0
+	for got < b.N {
+		m, ok := l.mqtt.next(benchmarkPatience)
 		if !ok {
-			b.Fatalf("%d of %d messages came", got, b.N)
+			break
 		}
-		if last = m.at; got == 0 {
+		last = m.at
+		if got++; got == 1 {
 			first = last
 		}
 	}
 	b.StopTimer()
-	share(b, b.N-1, last.Sub(first))
+	report(b, got, first, last)
 }
