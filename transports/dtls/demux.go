@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"net/netip"
+	"sync/atomic"
 	"time"
 )
 
@@ -51,6 +52,8 @@ func (d *demux) datagram(b []byte, from path) {
 		return
 	case helloFragmented:
 		drop.fragmented.Add(1)
+		l.lines.warn(&drop.fragmented, "DTLS handshake ignored", "link", l.name, "peer", from.String(), "reason",
+			"a ClientHello in pieces is not put together: let the client offer fewer cipher suites and extensions, or send larger datagrams")
 		return
 	}
 	l.mu.Lock()
@@ -86,6 +89,8 @@ func (d *demux) hello(h hello, b []byte, from path) {
 		return
 	case !d.rate.take(now, from.peer.Addr()):
 		l.counters.drop.helloRate.Add(1)
+		l.lines.warn(&l.counters.drop.helloRate, "DTLS handshake ignored", "link", l.name, "peer", from.String(),
+			"reason", "its network is beyond max_hellos_per_prefix")
 		return
 	}
 	var answer []byte
@@ -118,32 +123,41 @@ func (l *Link) begin(h hello, b []byte, from path) {
 		before.push(b, from) // it has not heard us
 		return
 	}
+	refused, why := l.admit(h, b, from, before)
+	l.mu.Unlock()
+	if refused != nil {
+		refused.Add(1)
+		l.lines.warn(refused, "DTLS handshake ignored", "link", l.name, "peer", from.String(), "reason", why)
+	}
+}
+
+// admit begins the connection, in place of before if there is one, or says where its
+// refusal is to be counted and why it is refused.
+func (l *Link) admit(h hello, b []byte, from path, before *conn) (refused *atomic.Uint64, why string) {
 	prefix := prefixOf(from.peer.Addr())
 	switch {
 	case l.isClosed:
+		return nil, ""
 	case l.perPrefix[prefix] >= l.options.MaxHandshakesPerPrefix && !l.yield(prefix):
-		drop.prefixLimit.Add(1)
+		return &l.counters.drop.prefixLimit, "its network has max_handshakes_per_prefix under way"
 	case l.half >= l.options.MaxHandshakes && !l.yield(netip.Prefix{}):
-		drop.handshakeLimit.Add(1)
-	default:
-		c, ctx, err := l.newConn(h, b, from)
-		if err != nil { // with these options it worked in Listen
-			l.counters.failed.other.Add(1)
-			l.lines.warn(&l.counters.failed.other, "DTLS handshake failed", "link", l.name, "peer", from.String(), "reason", err)
-			break
-		}
-		l.half++
-		l.perPrefix[prefix]++
-		l.handshakes[from.peer] = c
-		l.all[c] = struct{}{}
-		l.running.Add(1)
-		go l.start(ctx, c)
-		if before != nil {
-			before.ended.Store(endedReplaced)
-			before.cancel()
-		}
+		return &l.counters.drop.handshakeLimit, "max_handshakes are under way"
 	}
-	l.mu.Unlock()
+	c, ctx, err := l.newConn(h, b, from)
+	if err != nil { // with these options it worked in Listen
+		return &l.counters.failed.other, err.Error()
+	}
+	l.half++
+	l.perPrefix[prefix]++
+	l.handshakes[from.peer] = c
+	l.all[c] = struct{}{}
+	l.running.Add(1)
+	go l.start(ctx, c)
+	if before != nil {
+		before.ended.Store(endedReplaced)
+		before.cancel()
+	}
+	return nil, ""
 }
 
 // yieldAfter is how long a handshake may hold its place while others wait for one: few

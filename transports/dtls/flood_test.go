@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net"
 	"runtime"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -311,6 +312,26 @@ func TestOldVersion(t *testing.T) {
 		t.Errorf("%+v", r)
 	}
 	if s := l.Stats(); s.Failed != (Failures{Version: 1}) || s.Handshaking != 0 {
+		t.Errorf("%+v", s)
+	}
+}
+
+// TestPieces: a ClientHello in pieces is not kept, and the log says what to do.
+func TestPieces(t *testing.T) {
+	log := &logBuffer{}
+	l := echo(t, pskOptions(t), log.logger())
+	c, err := net.DialUDP("udp", nil, net.UDPAddrFromAddrPort(l.Addr()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	b := rawHello(1, 0, 0, nil)
+	b[recordHeader+11]-- // the length of this piece
+	if _, err := c.Write(b); err != nil {
+		t.Fatal(err)
+	}
+	until(t, "a line in the log", func() bool { return strings.Contains(log.String(), "fewer cipher suites") })
+	if s := l.Stats(); s.Drops != (Drops{Fragmented: 1}) || s.CookiesSent != 0 {
 		t.Errorf("%+v", s)
 	}
 }

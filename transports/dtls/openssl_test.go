@@ -111,7 +111,7 @@ func TestOpenSSLRefused(t *testing.T) {
 	}
 	until(t, "the counters", func() bool {
 		f := l.Stats().Failed
-		return f.WrongKey == 1 && f.UnknownIdentity == 1
+		return f.WrongKey == 1 && f.UnknownIdentity == 1 && l.Stats().Handshaking == 0
 	})
 	for _, want := range []string{"wrong key", "no such identity", "identity=sensor-3", "identity=stranger", "peer=127.0.0.1:"} {
 		if !strings.Contains(log.String(), want) {
