@@ -68,9 +68,7 @@ var connects = table{
 		d.register("s/of-2")
 		d.ask("__ 0C 20 {s/of-2} 00 07 'hi'", "07 0D {s/of-2} 00 07 00")
 		watcher.expect("s/of-2", "hi", 1)
-		if r.mosquitto != nil && r.mosquitto.said("Received PUBLISH from cli-2") != 1 {
-			r.Error("mosquitto did not get the message from cli-2")
-		}
+		r.mosquittoSays("Received PUBLISH from cli-2")
 	}),
 	"C31": both(func(r *rig) { // keep alive 0: no supervision; 10 minutes are 4 seconds here
 		d := r.device("cli-1")

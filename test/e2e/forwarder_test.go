@@ -45,7 +45,12 @@ type forwarder struct {
 
 func (r *rig) forwarder() *forwarder {
 	r.Helper()
-	f := &forwarder{t: r.T, conn: r.dial(), nodes: map[string]*packetConn{}}
+	return r.forwarderOn(r.dial())
+}
+
+func (r *rig) forwarderOn(conn net.Conn) *forwarder {
+	r.Helper()
+	f := &forwarder{t: r.T, conn: conn, nodes: map[string]*packetConn{}}
 	var done sync.WaitGroup
 	done.Go(f.serve)
 	r.Cleanup(func() {

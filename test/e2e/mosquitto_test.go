@@ -92,6 +92,15 @@ func (m *mosquitto) said(text string) int {
 	return n
 }
 
+// mosquittoSays waits until mosquitto's log, which follows what it does, has one line with
+// the text.
+func (r *rig) mosquittoSays(text string) {
+	r.Helper()
+	if r.mosquitto != nil {
+		eventually(r.T, fmt.Sprintf("mosquitto's log has one line with %q", text), func() bool { return r.mosquitto.said(text) == 1 })
+	}
+}
+
 // finish ends it; a client that broke the protocol fails the test.
 func (m *mosquitto) finish(t *testing.T) {
 	if m.running() {

@@ -157,15 +157,15 @@ func TestReplug(t *testing.T) {
 	for _, m := range media {
 		t.Run(string(m), func(t *testing.T) {
 			t.Parallel()
-			const cycles, perCycle = 20, 8
-			r, s := noisyRig(t, m, lineOptions{codec: m.codec(false), baud: 115200}, (cycles+1)*perCycle)
+			const cycles, perCycle, more = 20, 8, 4 * 8
+			r, s := noisyRig(t, m, lineOptions{codec: m.codec(false), baud: 115200}, cycles*perCycle+more)
 			line := r.network.(*oneLine).line
 			done := 0
 			exchange(r, s, func(missing int) {
 				switch {
 				case !line.isPlugged():
 					line.plug()
-				case missing <= (cycles-done)*perCycle && done < cycles:
+				case missing <= (cycles-1-done)*perCycle+more && done < cycles:
 					done++
 					line.unplug()
 					if done%2 == 0 { // else it stays away for a moment
