@@ -110,11 +110,35 @@ func TestModuleOnATerminal(t *testing.T) {
 	}
 }
 
+// TestPauseWithinFrame: a sender may pause within a frame, and not only for a moment.
+func TestPauseWithinFrame(t *testing.T) {
+	for name, mark := range map[string]framing.Framing{framingSLIP: framing.SLIP(false), framingCOBS: framing.COBS(false)} {
+		o := optionsFor("unused", name)
+		in := reader{link: &Link{o: o, medium: newLine(o)}, decoder: mark.NewDecoder()}
+		frame := mark.Append(nil, []byte("\x02\x16"))
+		in.decode(frame[:2])
+		for range 9 {
+			in.decode(nil)
+		}
+		if got := in.decode(frame[2:]); len(got) != 1 {
+			t.Errorf("%s: %d packets after a pause of 0.9 s within a frame, want 1", name, len(got))
+		}
+		in.decode(frame[:2])
+		for range 10 {
+			in.decode(nil)
+		}
+		if got := in.decode(frame); len(got) != 1 {
+			t.Errorf("%s: %d packets after half a frame and a second of silence, want 1", name, len(got))
+		}
+	}
+}
+
 func TestLinkTellsOfItself(t *testing.T) {
+	rates := map[string]int{framingRaw: 11520, framingSLIP: 11520, framingCOBS: 11520, framingXBee: radioRate}
 	for name, mtu := range map[string]int{framingRaw: 255, framingSLIP: 1000, framingCOBS: 1000, framingXBee: 80} {
 		terminal := newTerminal(t)
 		l := openLink(t, optionsFor(terminal.name, name))
-		if l.Name() != "serial "+terminal.name || l.MTU() != mtu || l.Rate() != 11520 {
+		if l.Name() != "serial "+terminal.name || l.MTU() != mtu || l.Rate() != rates[name] {
 			t.Errorf("%s: %q, MTU %d, rate %d", name, l.Name(), l.MTU(), l.Rate())
 		}
 		var _ transports.Link = l

@@ -122,8 +122,19 @@ func (l *Link) Name() string { return name(l.o) }
 // MTU is max_payload.
 func (l *Link) MTU() int { return l.o.payload() }
 
-// Rate is how many octets per second the line carries in each direction, framing included.
-func (l *Link) Rate() int { return l.o.rate() }
+// Rate is how many octets per second one peer can be sent. On a plain line that is what
+// the line carries. A radio takes one packet at a time, each with more than its own length
+// around it, and the network between is slow: half the line's, at most radioRate.
+func (l *Link) Rate() int {
+	if l.o.Framing == framingXBee {
+		return min(l.o.rate()/2, radioRate)
+	}
+	return l.o.rate()
+}
+
+// radioRate is what a ZigBee network can be trusted to carry to one node, well below the
+// 250 kbit/s of its radios: each packet is acknowledged twice, and hops take turns.
+const radioRate = 3000
 
 // Send queues the batch in order and returns how many datagrams there was room for. One
 // that is refused does not keep back those after it; it is counted by its reason, and err

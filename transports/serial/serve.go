@@ -215,11 +215,12 @@ func (l *Link) opened(p port) bool {
 
 // reader makes datagrams of what is read from one port.
 type reader struct {
-	link    *Link
-	decoder framing.Decoder
-	errors  framing.Errors // counted already
-	batch   []transports.Datagram
-	data    []byte // of batch
+	link     *Link
+	decoder  framing.Decoder
+	errors   framing.Errors // counted already
+	silences int            // in a row, of framing.Gap each
+	batch    []transports.Datagram
+	data     []byte // of batch
 }
 
 // decode returns the datagrams that the octets complete; none octets are a silence. They
@@ -229,9 +230,12 @@ func (in *reader) decode(octets []byte) []transports.Datagram {
 	in.batch, in.data = in.batch[:0], in.data[:0]
 	l.mu.Lock()
 	if len(octets) == 0 {
-		in.decoder.Idle()
-		in.decoder.Decode(nil, in.receive) // what stood behind an incomplete frame
+		if in.silences++; in.silences == l.patience() {
+			in.decoder.Idle()
+			in.decoder.Decode(nil, in.receive) // what stood behind an incomplete frame
+		}
 	} else {
+		in.silences = 0
 		in.decoder.Decode(octets, in.receive)
 		l.stir() // a status may have made room
 	}
@@ -242,6 +246,16 @@ func (in *reader) decode(octets []byte) []transports.Datagram {
 	l.counts.receivedOctets.Add(uint64(len(octets)))
 	l.counts.received.Add(uint64(len(in.batch)))
 	return in.batch
+}
+
+// patience is how many silences end a frame. Only raw packets need the first one to be
+// found again after an error; all others have marks for that, and an adapter or a busy
+// sender may well pause so long within a frame.
+func (l *Link) patience() int {
+	if l.o.Framing == framingRaw {
+		return 1
+	}
+	return 10
 }
 
 // receive copies what a packet carries, as it is valid during the call only.
