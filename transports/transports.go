@@ -100,7 +100,7 @@ type Identifier interface {
 // Paced is implemented by links so slow that a burst to one peer does not fit: radios and
 // serial lines.
 type Paced interface {
-	// Rate is how many octets per second the link carries in each direction; above 0.
+	// Rate is how many octets per second one peer can be sent; above 0.
 	Rate() int
 }
 
