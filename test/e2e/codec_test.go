@@ -255,6 +255,54 @@ func xbeeCodec() codec {
 	return codec{frame: frame, reader: newReader, checksum: true}
 }
 
+// xbeePlainCodec is mode 1, without escapes: where a frame is not one, the search for the
+// next goes on behind its 7E.
+func xbeePlainCodec() codec {
+	frame := func(data []byte) []byte {
+		out := []byte{0x7E, byte(len(data) >> 8), byte(len(data))}
+		sum := byte(0xFF)
+		for _, octet := range data {
+			out, sum = append(out, octet), sum-octet
+		}
+		return append(out, sum)
+	}
+	return codec{frame: frame, reader: func() reader { return &plainReader{} }, checksum: true}
+}
+
+type plainReader struct{ octets []byte }
+
+func (r *plainReader) quiet() { r.octets = nil }
+
+func (r *plainReader) take(octet byte) ([]byte, bool) {
+	r.octets = append(r.octets, octet)
+	for len(r.octets) > 0 {
+		b := r.octets
+		if b[0] != 0x7E {
+			r.octets = b[1:]
+			continue
+		}
+		if len(b) < 3 {
+			return nil, false
+		}
+		size := int(b[1])<<8 | int(b[2])
+		if size > 0 && size < 400 && len(b) < size+4 {
+			return nil, false
+		}
+		if size > 0 && size < 400 {
+			var sum byte
+			for _, octet := range b[3 : size+4] {
+				sum += octet
+			}
+			if sum == 0xFF {
+				r.octets = b[size+4:]
+				return b[3 : size+3], true
+			}
+		}
+		r.octets = b[1:]
+	}
+	return nil, false
+}
+
 // fcs is the FCS-16 of RFC 1662, bit by bit.
 func fcs(b []byte) uint16 {
 	sum := uint16(0xFFFF)
@@ -306,6 +354,7 @@ func TestCodecs(t *testing.T) {
 		{"cobs with crc", cobsCodec(true), "313233343536373839", "0C3132333435363738396E9000"},
 		{"xbee transmit", xbeeCodec(), "10010013A200400A0127FFFE00004869", "7E001010" + "01007D33A200400A0127FFFE0000486919"},
 		{"xbee at", xbeeCodec(), "08524E4A", "7E000408524E4A0D"},
+		{"xbee mode 1", xbeePlainCodec(), "10010013A200400A0127FFFE00004869", "7E001010010013A200400A0127FFFE0000486919"},
 	} {
 		packet, _ := hex.DecodeString(test.packet)
 		framed, _ := hex.DecodeString(test.framed)

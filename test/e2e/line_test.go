@@ -2,9 +2,11 @@ package e2e
 
 import (
 	"errors"
+	"fmt"
 	"math/rand/v2"
 	"net"
 	"os"
+	"path/filepath"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -23,8 +25,8 @@ type lineOptions struct {
 	paced bool
 	// flips is the share of octets that noise changes, both ways.
 	flips float64
-	// crc: the framing has one.
-	crc bool
+	// flags are further options of the port.
+	flags []string
 	// tap sees what the gateway sent before noise is added.
 	tap func(packet []byte)
 }
@@ -53,7 +55,7 @@ const lineGap = 100 * time.Millisecond
 
 func newLine(t testing.TB, o lineOptions) *line {
 	t.Helper()
-	l := &line{lineOptions: o, t: t, device: lineDevice(t), up: make(chan []byte, upLimit), ended: make(chan struct{})}
+	l := &line{lineOptions: o, t: t, device: filepath.Join(t.TempDir(), "usb-line-if00-port0"), up: make(chan []byte, upLimit), ended: make(chan struct{})}
 	l.plug()
 	l.running.Go(l.carryUp)
 	t.Cleanup(func() {
@@ -64,12 +66,13 @@ func newLine(t testing.TB, o lineOptions) *line {
 	return l
 }
 
-// flag is the value of --serial, with further options of the port.
-func (l *line) flag(m medium, more ...string) string {
-	if l.crc {
-		more = append(more, "crc=true")
+// flag is the value of --serial.
+func (l *line) flag(m medium) string {
+	text := fmt.Sprintf("%s,baud=%d,framing=%s", l.device, l.baud, m)
+	for _, more := range l.flags {
+		text += "," + more
 	}
-	return flagText(l.device, m, l.baud, more...)
+	return text
 }
 
 // plug gives the line a new pseudo-terminal.

@@ -1,10 +1,8 @@
 package e2e
 
 import (
-	"fmt"
 	"maps"
 	"net"
-	"path/filepath"
 	"sync"
 	"testing"
 )
@@ -36,14 +34,15 @@ func (m medium) largest() int {
 	return m.mtu() - 7
 }
 
-func (m medium) codec(crc bool) codec {
+// codec is the medium's framing by default.
+func (m medium) codec() codec {
 	switch m {
 	case overRaw:
 		return rawCodec()
 	case overSLIP:
-		return slipCodec(crc)
+		return slipCodec(false)
 	case overCOBS:
-		return cobsCodec(crc)
+		return cobsCodec(false)
 	}
 	return xbeeCodec()
 }
@@ -83,7 +82,7 @@ type lines struct {
 func newLines(t testing.TB, m medium) *lines {
 	l := &lines{medium: m}
 	for range linesOfARig {
-		l.lines = append(l.lines, newLine(t, lineOptions{codec: m.codec(false), baud: swift}))
+		l.lines = append(l.lines, newLine(t, lineOptions{codec: m.codec(), baud: swift}))
 	}
 	return l
 }
@@ -196,18 +195,4 @@ func everyMedium(c check) map[string]check {
 		all[string(m)] = c
 	}
 	return all
-}
-
-// lineDevice is where the next line of a test is plugged in.
-func lineDevice(t testing.TB) string {
-	return filepath.Join(t.TempDir(), "usb-line-if00-port0")
-}
-
-// flagText is the value of --serial.
-func flagText(device string, m medium, baud int, more ...string) string {
-	text := fmt.Sprintf("%s,baud=%d,framing=%s", device, baud, m)
-	for _, key := range more {
-		text += "," + key
-	}
-	return text
 }

@@ -2,24 +2,29 @@ package e2e
 
 import (
 	"net"
+	"slices"
 	"testing"
 	"time"
 )
 
-// noisyFraming is a framing on a line that is not clean.
-type noisyFraming struct {
+// lineFraming is a framing with the options that it has.
+type lineFraming struct {
+	name   string
 	medium medium
-	crc    bool
+	codec  codec
+	flags  []string
 }
 
-func (f noisyFraming) name() string {
-	if f.crc {
-		return string(f.medium) + "+crc"
-	}
-	return string(f.medium)
+// lineFramings are all that there are.
+var lineFramings = []lineFraming{
+	{"raw", overRaw, rawCodec(), nil},
+	{"slip", overSLIP, slipCodec(false), nil},
+	{"slip+crc", overSLIP, slipCodec(true), []string{"crc=true"}},
+	{"cobs", overCOBS, cobsCodec(false), nil},
+	{"cobs+crc", overCOBS, cobsCodec(true), []string{"crc=true"}},
+	{"xbee", overXBee, xbeeCodec(), nil},
+	{"xbee mode 1", overXBee, xbeePlainCodec(), []string{"api_mode=1"}},
 }
-
-var noisyFramings = []noisyFraming{{overRaw, false}, {overSLIP, false}, {overSLIP, true}, {overCOBS, false}, {overCOBS, true}, {overXBee, false}}
 
 // The limit of a test of lines that lose: generous, for nothing is measured by it.
 const lossyPatience = 4 * time.Minute
@@ -29,20 +34,20 @@ const lossyPatience = 4 * time.Minute
 // good that is damaged, where the framing has a checksum.
 func TestNoise(t *testing.T) {
 	t.Parallel()
-	for _, f := range noisyFramings {
-		t.Run(f.name(), func(t *testing.T) {
+	for _, f := range lineFramings {
+		t.Run(f.name, func(t *testing.T) {
 			t.Parallel()
 			noise(t, f)
 		})
 	}
 }
 
-func noise(t *testing.T, f noisyFraming) {
+func noise(t *testing.T, f lineFraming) {
 	messages := 60
 	if f.medium == overXBee { // where every damaged frame or status costs a status_timeout
 		messages = 30
 	}
-	o := lineOptions{codec: f.medium.codec(f.crc), baud: 115200, paced: true, flips: 0.01, crc: f.crc}
+	o := lineOptions{codec: f.codec, flags: f.flags, baud: 115200, paced: true, flips: 0.01}
 	r, s := noisyRig(t, f.medium, o, messages)
 	s.sure = o.codec.checksum
 	exchange(r, s, func(int) {})
@@ -57,10 +62,10 @@ func noise(t *testing.T, f noisyFraming) {
 type oneLine struct {
 	*line
 	radio *radio
-	flags []string
+	given []string
 }
 
-func newOneLine(t testing.TB, m medium, o lineOptions, more ...string) *oneLine {
+func newOneLine(t testing.TB, m medium, o lineOptions) *oneLine {
 	n := &oneLine{}
 	if m == overXBee {
 		n.radio = newRadioOn(t, o)
@@ -68,11 +73,11 @@ func newOneLine(t testing.TB, m medium, o lineOptions, more ...string) *oneLine 
 	} else {
 		n.line = newLine(t, o)
 	}
-	n.flags = []string{"--serial", n.flag(m, more...)}
+	n.given = []string{"--serial", n.flag(m)}
 	return n
 }
 
-func (o *oneLine) args() []string { return o.flags }
+func (o *oneLine) args() []string { return o.given }
 
 func (o *oneLine) dial(t testing.TB) net.Conn {
 	t.Helper()
@@ -86,7 +91,8 @@ func (o *oneLine) dial(t testing.TB) net.Conn {
 func noisyRig(t *testing.T, m medium, o lineOptions, messages int) (*rig, *stubborn) {
 	t.Helper()
 	o.tap = tapped(t, m)
-	n := newOneLine(t, m, o, "status_timeout=250ms")
+	o.flags = append(slices.Clone(o.flags), "status_timeout=250ms")
+	n := newOneLine(t, m, o)
 	r := newRigOn(t, m, n, embedded, key("session.t_retry", "1s"), key("session.t_retry_min", "200ms"),
 		key("session.t_retry_max", "1s"), key("session.n_retry", "100"), key("mqtt.max_queued_messages", "10000"))
 	return r, newStubborn(r.dial(), "cli-1", messages)
@@ -158,7 +164,7 @@ func TestReplug(t *testing.T) {
 		t.Run(string(m), func(t *testing.T) {
 			t.Parallel()
 			const cycles, perCycle, more = 20, 8, 4 * 8
-			r, s := noisyRig(t, m, lineOptions{codec: m.codec(false), baud: 115200}, cycles*perCycle+more)
+			r, s := noisyRig(t, m, lineOptions{codec: m.codec(), baud: 115200}, cycles*perCycle+more)
 			line := r.network.(*oneLine).line
 			done := 0
 			exchange(r, s, func(missing int) {

@@ -20,9 +20,9 @@ const (
 //
 //	go test ./test/e2e -run '^$' -bench Serial -benchtime 2000x
 func BenchmarkSerial(b *testing.B) {
-	for _, f := range noisyFramings {
-		b.Run(f.name()+"/down", func(b *testing.B) { newBenchLine(b, f).down(b) })
-		b.Run(f.name()+"/up", func(b *testing.B) { newBenchLine(b, f).up(b) })
+	for _, f := range lineFramings {
+		b.Run(f.name+"/down", func(b *testing.B) { newBenchLine(b, f).down(b) })
+		b.Run(f.name+"/up", func(b *testing.B) { newBenchLine(b, f).up(b) })
 	}
 }
 
@@ -32,8 +32,8 @@ type benchLine struct {
 	mqtt *mqttClient
 }
 
-func newBenchLine(b *testing.B, f noisyFraming) *benchLine {
-	n := newOneLine(b, f.medium, lineOptions{codec: f.medium.codec(f.crc), baud: benchmarkBaud, paced: true, crc: f.crc})
+func newBenchLine(b *testing.B, f lineFraming) *benchLine {
+	n := newOneLine(b, f.medium, lineOptions{codec: f.codec, flags: f.flags, baud: benchmarkBaud, paced: true})
 	p := newPlan(key("gateway.advertise", "0s"))
 	p.args = n.args()
 	g := startGateway(b, p, "", nil)
