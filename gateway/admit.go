@@ -38,7 +38,7 @@ func alive(c *client) bool {
 // at a new address, or has made a new secure connection, and may go on.
 func (s *shard) recognized(in *intake, a *arrival) *client {
 	c := s.clients[a.identity]
-	if a.identity == "" || c == nil || c.identity != a.identity || !alive(c) {
+	if a.identity == "" || !s.gateway.options.identityIsClientID() || c == nil || c.identity != a.identity || !alive(c) {
 		return nil
 	}
 	s.move(in, c, a, in.peer(a))
@@ -65,10 +65,9 @@ func (s *shard) connect(in *intake, a *arrival, p *mqttsn.Connect) *client {
 		s.counts.received[slot(mqttsn.TypeConnect)]++
 		return nil
 	}
-	if identity != "" && !g.options.mayUse(identity, string(p.ClientID)) || !s.admits(c, identity) {
+	if why := s.foreign(c, string(p.ClientID), identity); why != "" {
 		if s.complaints.take(g.now()) {
-			g.log.Warn("CONNECT refused: the ClientID is another's", "link", in.link.Name(), "peer", a.Addr.String(),
-				"client", string(p.ClientID), "identity", identity)
+			g.log.Warn("CONNECT refused: "+why, "link", in.link.Name(), "peer", in.where(a), "client", string(p.ClientID), "identity", identity)
 		}
 		s.refuse(in, a, &s.counts.dropped[identityRefused], mqttsn.NotSupported)
 		return nil
@@ -85,6 +84,11 @@ func (s *shard) connect(in *intake, a *arrival, p *mqttsn.Connect) *client {
 		if g.options.Roaming == RoamNever && alive(c) && c.place.peer != peer && identity == "" {
 			s.refuse(in, a, &s.counts.dropped[roamingRefused], mqttsn.NotSupported)
 			return nil
+		}
+		if c.identity == "" && identity != "" {
+			// Anybody may have begun the session: what it has is not this client's.
+			p.CleanSession = true
+			g.log.Info("a session that was begun without an identity is taken over by the client that has it, and begins anew", "client", c.session.ID())
 		}
 		c.identity = identity
 		s.move(in, c, a, peer)
@@ -106,10 +110,16 @@ func (s *shard) connect(in *intake, a *arrival, p *mqttsn.Connect) *client {
 	return c
 }
 
-// admits reports whether a peer with that identity may be the client c, nil if there is
-// none yet.
-func (s *shard) admits(c *client, identity string) bool {
-	return c == nil || c.identity == "" || c.identity == identity
+// foreign says why a peer with that identity may not use a ClientID, c being the client
+// that has it, nil if there is none; "" if it may.
+func (s *shard) foreign(c *client, clientID, identity string) string {
+	switch {
+	case identity != "" && !s.gateway.options.mayUse(identity, clientID):
+		return "the ClientID is not one for this identity; gateway.identity_client_ids lists those that are"
+	case c != nil && c.identity != "" && c.identity != identity:
+		return "the session belongs to a client with another identity"
+	}
+	return ""
 }
 
 // wake finds the client that a PINGREQ with a ClientID is from. The id says who it is,
@@ -127,13 +137,13 @@ func (s *shard) wake(in *intake, a *arrival, p *mqttsn.Pingreq) *client {
 	identity, ok := in.identity(a)
 	switch {
 	case !ok || c.identity != identity:
-		s.counts.dropped[identityRefused]++
+		a.drop(&s.counts, identityRefused)
 		return nil
 	case identity == "" && s.gateway.options.Roaming != RoamAny:
-		s.counts.dropped[roamingRefused]++
+		a.drop(&s.counts, roamingRefused)
 		return nil
 	case s.gateway.routes.crowded(&peer, s.gateway.options.ForwarderClients):
-		s.counts.dropped[forwarderClients]++
+		a.drop(&s.counts, forwarderClients)
 		return nil
 	}
 	s.move(in, c, a, peer)

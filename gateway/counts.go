@@ -26,14 +26,15 @@ const (
 	inboxFull                      // a QoS 0 message of the broker that came too fast
 	qos0Broker                     // a QoS 0 message of a client that the broker could not take
 	notReady                       // SEARCHGW while the broker side cannot serve
-	searchRate                     // SEARCHGW of a peer that asks too often
+	searchedTooOften               // SEARCHGW of a peer that asks too often
+	otherGateway                   // ADVERTISE or GWINFO, perhaps our own
 	reasons
 )
 
 var reasonNames = [reasons]string{
 	"malformed", "forwarder_refused", "forwarder_rate", "forwarder_clients", "identity_refused", "unknown_peer", "max_clients", "shutting_down", "roaming_refused",
 	"link_busy", "qos_minus_one_off", "qos_minus_one_topic", "qos_minus_one_rate", "qos_minus_one_broker", "inbox_full",
-	"qos0_broker", "not_ready", "search_rate",
+	"qos0_broker", "not_ready", "search_rate", "other_gateway",
 }
 
 // typeSlots is one slot per message type of the specification's table 3 up to

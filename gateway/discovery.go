@@ -14,10 +14,10 @@ import (
 const (
 	// searchJitter bounds the random wait before a GWINFO to all: gateways that hear the
 	// same SEARCHGW shall not answer at the same instant.
-	searchJitter = 500 * time.Millisecond
+	searchJitter = time.Second
 	// searchSpacing is the least time between two GWINFOs to all on one link: one answers
 	// everybody who asked meanwhile.
-	searchSpacing = time.Second
+	searchSpacing = 5 * time.Second
 	// searchPlaces is how many parts of a link may wait for a GWINFO.
 	searchPlaces = 16
 	// readyPoll is how often a gateway that cannot serve looks whether it can.
@@ -61,8 +61,8 @@ func (in *intake) searched(now time.Duration, a *arrival, radius uint8) {
 		in.answerNode(now, a, radius)
 	case a.Multicast && canBroadcast && !ip:
 		in.schedule(now, searchPlace{a.Local, radius})
-	case !in.limiter.allow(now, transports.Peer{Addr: a.Addr}):
-		in.counts.dropped[searchRate]++
+	case !in.searchers.allow(now, a.Addr):
+		in.counts.dropped[searchedTooOften]++
 	default:
 		in.answer(a, in.gateway.info())
 		if a.Multicast && canBroadcast {
@@ -74,8 +74,8 @@ func (in *intake) searched(now time.Duration, a *arrival, radius uint8) {
 // answerNode has the forwarder of a node broadcast the answer. The frame has room for a
 // radius of 3, which also stands for the whole network [SN-5.5].
 func (in *intake) answerNode(now time.Duration, a *arrival, radius uint8) {
-	if !in.limiter.allow(now, in.peer(a)) {
-		in.counts.dropped[searchRate]++
+	if !in.searchers.allow(now, a.Addr) {
+		in.counts.dropped[searchedTooOften]++
 		return
 	}
 	if radius == 0 || radius > 3 {
@@ -96,7 +96,7 @@ func (in *intake) schedule(now time.Duration, p searchPlace) {
 	case len(s.pending) < searchPlaces:
 		s.pending = append(s.pending, p)
 	default:
-		in.counts.dropped[searchRate]++
+		in.counts.dropped[searchedTooOften]++
 		return
 	}
 	if !s.set {
@@ -122,24 +122,29 @@ func (in *intake) answerSearches() {
 	defer in.mu.Unlock()
 	s := &in.search
 	for _, p := range s.pending {
-		in.broadcast(p.near, p.radius, mqttsn.TypeGWInfo, in.gateway.info())
+		if !in.gateway.Ready() {
+			in.counts.dropped[notReady]++
+		} else if in.broadcast(p.near, p.radius, mqttsn.TypeGWInfo, in.gateway.info()) != nil {
+			in.counts.dropped[linkBusy]++
+		}
 	}
 	s.pending, s.set, s.last = s.pending[:0], false, in.gateway.now()
 }
 
-// broadcast sends a packet to all who are near. The intake is locked.
-func (in *intake) broadcast(near transports.Addr, radius uint8, t mqttsn.Type, packet []byte) {
+// broadcast sends a packet to all who are near, if there is a way to. The intake is locked.
+func (in *intake) broadcast(near transports.Addr, radius uint8, t mqttsn.Type, packet []byte) error {
 	all, ok := in.link.(transports.Broadcaster)
 	if !ok {
-		return
+		return nil
 	}
-	switch err := all.Broadcast(near, radius, packet); {
+	err := all.Broadcast(near, radius, packet)
+	switch {
 	case err == nil:
 		in.counts.sent[slot(t)]++
-	case !errors.Is(err, transports.ErrNobody):
-		in.counts.dropped[linkBusy]++
-		in.gateway.log.Debug("broadcast: "+err.Error(), "link", in.link.Name())
+	case errors.Is(err, transports.ErrNobody):
+		return nil
 	}
+	return err
 }
 
 // info is this gateway's GWINFO; a gateway puts no address there [SN-5.4.3].
@@ -156,19 +161,27 @@ func (g *Gateway) advertise(ctx context.Context) {
 	packet := mqttsn.Advertise{
 		GatewayID: byte(g.options.ID), Duration: uint16(g.options.Advertise / time.Second),
 	}.Append(nil)
+	next := make([]time.Duration, len(g.intakes)) // by link
 	for ctx.Err() == nil {
-		wait := readyPoll
+		now := g.now()
+		due := now + readyPoll
 		if g.Ready() {
-			for _, in := range g.intakes {
-				in.mu.Lock()
-				in.broadcast(transports.Addr{}, 0, mqttsn.TypeAdvertise, packet)
-				in.mu.Unlock()
+			due = now + g.options.Advertise
+			for i, in := range g.intakes {
+				if next[i] <= now {
+					next[i] = now + g.options.Advertise
+					in.mu.Lock()
+					if in.broadcast(transports.Addr{}, 0, mqttsn.TypeAdvertise, packet) != nil {
+						next[i] = now + readyPoll // a port that is not plugged in, say
+					}
+					in.mu.Unlock()
+				}
+				due = min(due, next[i])
 			}
-			wait = g.options.Advertise
 		}
 		select {
 		case <-ctx.Done():
-		case <-time.After(wait):
+		case <-time.After(due - now):
 		}
 	}
 }

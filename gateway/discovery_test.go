@@ -102,6 +102,47 @@ func TestSearchBehindAForwarder(t *testing.T) {
 	}
 }
 
+// A SEARCHGW shows that its sender lives, like any other packet.
+func TestSearchIsASignOfLife(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, nil)
+		r.from(1, connect("a"))
+		r.want("1 CONNACK accepted")
+		for range 3 {
+			<-time.After(time.Minute)
+			r.from(1, mqttsn.SearchGW{})
+			r.want("1 GWINFO")
+		}
+		r.from(1, mqttsn.Pingreq{})
+		r.want("1 PINGRESP")
+		if st := r.gateway.Stats(); st.Received["SEARCHGW"] != 3 || st.Dropped["unexpected_packet"] != 0 {
+			t.Errorf("%d SEARCHGW counted, %d dropped", st.Received["SEARCHGW"], st.Dropped["unexpected_packet"])
+		}
+	})
+}
+
+// Between the question and the answer to all, the broker may go.
+func TestSearchOfAllBeforeTheBrokerGoes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r, link := newRadioRig(t, nil)
+		r.all(addr(90), mqttsn.SearchGW{})
+		r.broker.SetUp(false)
+		<-time.After(searchJitter)
+		synctest.Wait()
+		link.heard(t)
+		r.dropped("not_ready", 1)
+		r.gateway.intakes[0].search.timer.Stop()
+	})
+}
+
+// What gateways tell each other is counted by itself, and not answered.
+func TestOtherGateways(t *testing.T) {
+	r := newRig(t, nil)
+	r.from(1, mqttsn.Advertise{GatewayID: 2}, mqttsn.GWInfo{GatewayID: 2})
+	r.want()
+	r.dropped("other_gateway", 2)
+}
+
 // Without a broker a gateway is silent.
 func TestSearchWithoutBroker(t *testing.T) {
 	r := newRig(t, nil)

@@ -11,11 +11,14 @@ import (
 	"mqttsn-gateway/transports"
 )
 
-// forwarder is a peer that carries packets of nodes behind it [SN-5.5].
+// forwarder is a host that carries packets of nodes behind it [SN-5.5], whatever port it
+// sends from.
 type forwarder struct {
 	link transports.LinkID
 	addr transports.Addr
 }
+
+func forwarderOf(peer *transports.Peer) forwarder { return forwarder{peer.Link, peer.Addr.Host()} }
 
 // The words of Options.Forwarders that are no addresses.
 const (
@@ -87,12 +90,17 @@ func (in *intake) unwrap(now time.Duration, a *arrival) bool {
 	}
 	frame := p.(*mqttsn.Encapsulated)
 	identity, ok := in.identity(a)
+	why := forwarderRate
 	switch {
 	case !ok || !in.gateway.forwarders.allows(a.Addr, identity):
-		in.counts.dropped[forwarderRefused]++
-		return false
-	case !in.senders.allow(now, transports.Peer{Addr: a.Addr}):
-		in.counts.dropped[forwarderRate]++
+		why = forwarderRefused
+		if in.complaints.take(now) {
+			in.gateway.log.Warn("a forwarder is refused: gateway.forwarders does not list it", "link", in.link.Name(), "peer", in.where(a), "identity", identity)
+		}
+		fallthrough
+	case !in.senders.allow(now, a.Addr.Host()):
+		in.counts.received[slot(mqttsn.TypeEncapsulated)]++
+		in.counts.dropped[why]++
 		return false
 	}
 	a.packet, a.node = frame.Packet, frame.NodeID
@@ -101,7 +109,7 @@ func (in *intake) unwrap(now time.Duration, a *arrival) bool {
 
 // path is what a session has to know of the way to a peer.
 func (in *intake) path(peer *transports.Peer) session.Path {
-	return session.Path{MTU: in.link.MTU() - encapsulation(peer), Rate: in.rate}
+	return session.Path{MTU: max(1, in.link.MTU()-encapsulation(peer)), Rate: in.rate}
 }
 
 // encapsulation is how many octets the frame takes that a forwarder needs: Length,

@@ -1,6 +1,8 @@
 package gateway
 
 import (
+	"fmt"
+	"net/netip"
 	"slices"
 	"strings"
 	"testing"
@@ -122,6 +124,33 @@ func TestForwarderLimits(t *testing.T) {
 	if n := r.gateway.Stats().Dropped["forwarder_rate"]; n < 150 || n > 190 {
 		t.Errorf("%d packets beyond the rate, want some 180", n)
 	}
+}
+
+// The limits are those of a host, whatever ports it uses.
+func TestForwarderIsAHost(t *testing.T) {
+	r := newRig(t, func(o *Options) { o.ForwarderClients, o.ForwarderRate = 2, 10 })
+	for port := range 100 {
+		from := transports.IPAddr(netip.AddrPortFrom(netip.MustParseAddr("192.0.2.1"), uint16(1000+port)), 0)
+		r.gateway.intakes[0].receive([]transports.Datagram{{Addr: from, Data: behind("1", connect(fmt.Sprint(port))).Append(nil)}})
+	}
+	st := r.gateway.Stats()
+	if n := st.Sent["CONNACK"] - st.Dropped["forwarder_clients"]; n != 2 || st.Dropped["forwarder_rate"] < 80 {
+		t.Errorf("%d clients accepted, %d packets beyond the rate", n, st.Dropped["forwarder_rate"])
+	}
+}
+
+// A forwarder with very many unknown nodes gets few answers, and others get theirs.
+func TestUnknownNodes(t *testing.T) {
+	r := newRig(t, func(o *Options) { o.UnknownPeerRate = 300 })
+	for n := range 2000 {
+		r.from(1, behind(fmt.Sprint("node", n), mqttsn.Pingreq{}), behind(fmt.Sprint("node", n), mqttsn.SearchGW{}))
+	}
+	if n := len(r.link.sent); n > nodeBurst+peerBurst+10 {
+		t.Errorf("%d answers to one forwarder within a moment", n)
+	}
+	r.link.sent, r.link.to = nil, nil
+	r.from(2, mqttsn.Pingreq{}, mqttsn.SearchGW{})
+	r.want("2 DISCONNECT", "2 GWINFO")
 }
 
 func TestForwarderList(t *testing.T) {

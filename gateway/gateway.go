@@ -93,7 +93,7 @@ func (g *Gateway) Run(ctx context.Context) error {
 			}
 		})
 	}
-	parts.Go(func() { g.advertise(ctx) })
+	parts.Go(func() { g.advertise(serving) })
 	var err error
 	select {
 	case <-ctx.Done():

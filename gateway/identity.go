@@ -16,6 +16,12 @@ func validTemplate(template string) error {
 	return nil
 }
 
+// identityIsClientID reports whether an identity says which client has it: with templates
+// that allow more it may have several.
+func (o *Options) identityIsClientID() bool {
+	return len(o.IdentityClientIDs) == 1 && o.IdentityClientIDs[0] == identityMark
+}
+
 // mayUse reports whether a peer with that identity may use a ClientID.
 func (o *Options) mayUse(identity, clientID string) bool {
 	for _, template := range o.IdentityClientIDs {

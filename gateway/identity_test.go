@@ -16,6 +16,7 @@ type secureLink struct {
 }
 
 func (l secureLink) Identity(a transports.Addr) (string, bool) { return l.names[a], a != addr(9) }
+func (l secureLink) Where(a transports.Addr) string            { return a.String() }
 
 // newSecureRig is a rig where peers 1, 2 and 3 have proven to be "a", and 4 to be "b"; 5
 // to 8 have proven nothing, and 9 is gone.
@@ -57,12 +58,15 @@ func TestIdentityBindsTheClientID(t *testing.T) {
 	r.dropped("identity_refused", 6)
 }
 
-// A session that was begun without an identity is taken over by the client that has one.
+// A session that was begun without an identity is taken over by the client that has one,
+// but not with what somebody else may have put into it.
 func TestIdentityTakesOver(t *testing.T) {
 	r := newSecureRig(t, nil)
 	r.subscribed(5, "a", "ab")
 	r.from(1, resume("a"))
 	r.want("1 CONNACK accepted")
+	r.publish("ab", 1)
+	r.want()
 	r.from(5, resume("a"))
 	r.want("5 CONNACK not supported")
 }
@@ -97,6 +101,17 @@ func TestIdentityOfAPeerThatIsGone(t *testing.T) {
 	r.want()
 	r.publish("ab", 0)
 	r.want("5 PUBLISH")
+}
+
+// An identity that may use several ClientIDs does not say which client goes on.
+func TestIdentityWithSeveralClients(t *testing.T) {
+	r := newSecureRig(t, func(o *Options) { o.IdentityClientIDs = []string{"${identity}", "${identity}-*"} })
+	r.subscribed(1, "a", "ab")
+	r.subscribed(2, "a-1", "cd")
+	r.from(3, mqttsn.Pingreq{})
+	r.want("3 DISCONNECT")
+	r.publish("ab", 0)
+	r.want("1 PUBLISH")
 }
 
 func TestIdentityOfAForwarderIsNotItsNodes(t *testing.T) {

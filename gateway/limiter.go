@@ -34,6 +34,10 @@ const (
 	peerSlots = 1024
 	// peerBurst and peerRate are the answers one unknown peer gets at once and per second.
 	peerBurst, peerRate = 3, 1
+	// nodeBurst and nodeRate are those of all unknown nodes behind one forwarder.
+	nodeBurst, nodeRate = 100, 20
+	// searchRate is how many answers to SEARCHGW there are per second, all together.
+	searchRate = 100
 )
 
 // limiter bounds what is done for peers that nothing is known of: all together by a
@@ -65,9 +69,9 @@ func newLimiter(rate, each, burst int) limiter {
 	}
 }
 
-// allow reports whether the peer may have something now.
-func (l *limiter) allow(now time.Duration, peer transports.Peer) bool {
-	h := maphash.Comparable(l.seed, peer)
+// allow reports whether the peer at addr may have something now.
+func (l *limiter) allow(now time.Duration, addr transports.Addr) bool {
+	h := maphash.Comparable(l.seed, addr)
 	s := &l.slots[h%peerSlots]
 	if s.hash != h {
 		*s = peerSlot{hash: h, bucket: l.each}

@@ -16,14 +16,14 @@ func TestLimiterBoundsOnePeer(t *testing.T) {
 	l := newLimiter(1_000_000, peerRate, peerBurst)
 	allowed := 0
 	for i := range 1000 { // 1000 packets within one second
-		if l.allow(time.Duration(i)*time.Millisecond, peerAt(1)) {
+		if l.allow(time.Duration(i)*time.Millisecond, addr(1)) {
 			allowed++
 		}
 	}
 	if allowed > peerBurst+peerRate {
 		t.Errorf("one peer got %d answers within a second, want at most %d", allowed, peerBurst+peerRate)
 	}
-	if !l.allow(5*time.Second, peerAt(1)) {
+	if !l.allow(5*time.Second, addr(1)) {
 		t.Error("the peer gets no answer after it has been quiet")
 	}
 }
@@ -33,7 +33,7 @@ func TestLimiterBoundsAllPeers(t *testing.T) {
 	l := newLimiter(rate, peerRate, peerBurst)
 	allowed := 0
 	for i := range 100_000 {
-		if l.allow(time.Duration(i)*10*time.Microsecond, peerAt(i)) { // one second
+		if l.allow(time.Duration(i)*10*time.Microsecond, addr(i)) { // one second
 			allowed++
 		}
 	}
@@ -47,7 +47,7 @@ func TestLimiterBoundsAllPeers(t *testing.T) {
 
 func TestLimiterOff(t *testing.T) {
 	l := newLimiter(0, peerRate, peerBurst)
-	if l.allow(time.Hour, peerAt(1)) {
+	if l.allow(time.Hour, addr(1)) {
 		t.Error("an answer, though the rate is 0")
 	}
 }

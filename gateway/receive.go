@@ -16,6 +16,16 @@ type arrival struct {
 	node     []byte // Wireless Node Id in that frame, if there was one
 	identity string // that led to the shard, if neither the packet nor the peer did
 	place    *place // where the sender's peer leads, nil if the packet itself says who sends it
+	dropped  bool   // and counted with its reason
+	received bool   // and counted by its type
+}
+
+// drop counts a packet that goes no further, once.
+func (a *arrival) drop(c *counts, why reason) {
+	if !a.dropped {
+		c.dropped[why]++
+	}
+	a.dropped = true
 }
 
 // intake is the gateway's end of one link: it sorts what the link receives, and deals
@@ -32,22 +42,30 @@ type intake struct {
 	unknown []arrival
 	arrived []transports.Peer // peers that a client has come to in this batch
 	decoder mqttsn.Decoder
-	limiter limiter
-	senders limiter // of packets that forwarders carry
-	search  search
-	outbox  outbox
-	counts  counts
+	// What peers may have, that nothing is known of or that speak for others.
+	strangers limiter // answers to unknown peers
+	nodes     limiter // the same, to those behind one forwarder
+	searchers limiter // answers to SEARCHGW
+	senders   limiter // packets that one forwarder carries
+	search    search
+	outbox    outbox
+	counts    counts
+	// complaints bounds the log lines about forwarders that are refused.
+	complaints bucket
 }
 
 func newIntake(g *Gateway, id transports.LinkID) *intake {
 	in := &intake{
-		gateway: g,
-		id:      id,
-		link:    g.links[id],
-		work:    make([][]arrival, len(g.shards)),
-		limiter: newLimiter(g.options.UnknownPeerRate, peerRate, peerBurst),
-		senders: newLimiter(noBound, g.options.ForwarderRate, g.options.ForwarderRate),
+		gateway:   g,
+		id:        id,
+		link:      g.links[id],
+		work:      make([][]arrival, len(g.shards)),
+		strangers: newLimiter(g.options.UnknownPeerRate, peerRate, peerBurst),
+		nodes:     newLimiter(g.options.UnknownPeerRate, nodeRate, nodeBurst),
+		searchers: newLimiter(searchRate, peerRate, peerBurst),
+		senders:   newLimiter(noBound, g.options.ForwarderRate, g.options.ForwarderRate),
 	}
+	in.complaints = bucket{rate: 0.1, burst: 3}
 	in.identifier, _ = in.link.(transports.Identifier)
 	if paced, ok := in.link.(transports.Paced); ok {
 		in.rate = paced.Rate()
@@ -98,9 +116,7 @@ func (in *intake) sort(now time.Duration, batch []transports.Datagram) {
 			continue
 		}
 		var s *shard
-		if t == mqttsn.TypeSearchGW {
-			// It is no client's, whoever sent it.
-		} else if id := clientID(t, body); id != nil {
+		if id := clientID(t, body); id != nil {
 			s = g.shardOf(id)
 		} else if p := g.routes.by[transports.Peer{Link: in.id, Addr: a.Addr, Node: string(a.node)}]; p != nil {
 			s, a.place = p.client.shard, p
@@ -118,6 +134,14 @@ func (in *intake) sort(now time.Duration, batch []transports.Datagram) {
 // peer is where a packet came from.
 func (in *intake) peer(a *arrival) transports.Peer {
 	return transports.Peer{Link: in.id, Addr: a.Addr, Node: string(a.node)}
+}
+
+// where is where a packet came from, for the log.
+func (in *intake) where(a *arrival) string {
+	if in.identifier != nil {
+		return in.identifier.Where(a.Addr)
+	}
+	return a.Addr.String()
 }
 
 // identity is the identity that the sender of a packet has proven, "" if none; ok is false
@@ -149,7 +173,9 @@ func (in *intake) stranger(now time.Duration, a *arrival) {
 		in.counts.dropped[malformed]++
 		return
 	}
-	in.counts.received[slot(p.Type())]++
+	if !a.received {
+		in.counts.received[slot(p.Type())]++
+	}
 	switch p := p.(type) {
 	case *mqttsn.Publish:
 		if p.QoS == mqttsn.QoSMinusOne {
@@ -161,17 +187,23 @@ func (in *intake) stranger(now time.Duration, a *arrival) {
 		return
 	case *mqttsn.Pubrel, *mqttsn.Subscribe, *mqttsn.Unsubscribe, *mqttsn.Register, *mqttsn.Pingreq,
 		*mqttsn.WillTopicUpd, *mqttsn.WillMsgUpd, *mqttsn.Disconnect:
+	case *mqttsn.Advertise, *mqttsn.GWInfo:
+		a.drop(&in.counts, otherGateway)
+		return
 	default:
 		// Acknowledgements and what only gateways send: an answer could start a quarrel
 		// between two machines.
-		in.counts.dropped[unknownPeer]++
+		a.drop(&in.counts, unknownPeer)
 		return
 	}
-	in.counts.dropped[unknownPeer]++
-	peer := in.peer(a)
+	a.drop(&in.counts, unknownPeer)
+	strangers := &in.strangers
+	if a.node != nil {
+		strangers = &in.nodes
+	}
 	// What came in one batch with a CONNECT was sent before it: a DISCONNECT now would
 	// end the new connection.
-	if !slices.Contains(in.arrived, peer) && in.limiter.allow(now, peer) {
+	if !slices.Contains(in.arrived, in.peer(a)) && strangers.allow(now, a.Addr) {
 		in.answer(a, mqttsn.Disconnect{}.Append(nil))
 	}
 }

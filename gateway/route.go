@@ -41,7 +41,7 @@ func (r *routes) bind(c *client, peer transports.Peer, local transports.Addr) {
 	if old := r.by[peer]; old != nil {
 		old.stale.Store(true)
 	} else if peer.Node != "" {
-		r.behind[forwarder{peer.Link, peer.Addr}]++
+		r.behind[forwarderOf(&peer)]++
 	}
 	r.by[peer] = p
 	r.mu.Unlock()
@@ -64,7 +64,7 @@ func (r *routes) leave(c *client) {
 	c.place.stale.Store(true)
 	if peer := c.place.peer; r.by[peer] == c.place {
 		delete(r.by, peer)
-		if f := (forwarder{peer.Link, peer.Addr}); peer.Node != "" {
+		if f := forwarderOf(&peer); peer.Node != "" {
 			if r.behind[f]--; r.behind[f] == 0 {
 				delete(r.behind, f)
 			}
@@ -80,5 +80,5 @@ func (r *routes) crowded(peer *transports.Peer, limit int) bool {
 	}
 	r.mu.RLock()
 	defer r.mu.RUnlock()
-	return r.behind[forwarder{peer.Link, peer.Addr}] >= limit && r.by[*peer] == nil
+	return r.behind[forwarderOf(peer)] >= limit && r.by[*peer] == nil
 }

@@ -160,6 +160,15 @@ func (s *shard) packet(now time.Time, in *intake, a *arrival) {
 		} else {
 			c = s.sender(in, a)
 		}
+	case *mqttsn.SearchGW: // whom it is from matters only as it shows that the client lives
+		if c = s.sender(in, a); c != nil {
+			s.counts.received[slot(p.Type())]++
+			a.received = true
+			c.session.Packet(now, p, &s.fx)
+			s.apply(now, c)
+		}
+		in.unknown = append(in.unknown, *a)
+		return
 	default:
 		c = s.sender(in, a)
 	}

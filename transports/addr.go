@@ -127,6 +127,14 @@ func AddrFromOctets(octets []byte) (a Addr, ok bool) {
 	return a, true
 }
 
+// Host is the address without its port, for what is counted by host; itself if it has none.
+func (a Addr) Host() Addr {
+	if a[0] == kindIP {
+		a[17], a[18] = 0, 0
+	}
+	return a
+}
+
 // IsZero reports whether a is no address.
 func (a Addr) IsZero() bool { return a == Addr{} }
 

@@ -95,6 +95,10 @@ type Identifier interface {
 	// "" if it has proven none. ok is false if there is no such peer any more: what it
 	// had proven is not known then.
 	Identity(addr Addr) (identity string, ok bool)
+
+	// Where is the network address of the peer at addr, for logs; addr itself if there
+	// is no such peer any more.
+	Where(addr Addr) string
 }
 
 // Paced is implemented by links so slow that a burst to one peer does not fit: radios and

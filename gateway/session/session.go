@@ -182,8 +182,8 @@ func (s *Session) packetConnected(t instant, p mqttsn.Packet, fx *Effects) {
 		s.packetWillTopicUpd(p, fx)
 	case *mqttsn.WillMsgUpd:
 		s.packetWillMsgUpd(p, fx)
-	case *mqttsn.Pingresp:
-		// Nobody asked, but it is a sign of life like any other.
+	case *mqttsn.Pingresp, *mqttsn.SearchGW:
+		// Nobody asked, or the caller answers, but it is a sign of life like any other.
 	default:
 		fx.drop(Unexpected)
 	}

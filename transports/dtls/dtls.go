@@ -177,6 +177,16 @@ func (l *Link) Identity(addr transports.Addr) (identity string, ok bool) {
 	return "", false
 }
 
+// Where is the network address of that connection's client, as far as it is known.
+func (l *Link) Where(addr transports.Addr) string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if c := l.byNumber[addr.Number()]; c != nil && c.at != noAddress {
+		return c.at.String()
+	}
+	return addr.String()
+}
+
 // clock is a time in seconds that no change of the system's clock disturbs.
 func (l *Link) clock() int64 { return int64(time.Since(l.began) / time.Second) }
 
