@@ -2,7 +2,10 @@ package config
 
 import (
 	"encoding/json"
+	"maps"
+	"reflect"
 	"regexp"
+	"slices"
 	"strings"
 
 	"github.com/spf13/pflag"
@@ -71,13 +74,13 @@ func (f *Flags) Input(environ []string) Input {
 		}
 	}
 	if len(f.udp) > 0 {
-		in.Flags = append(in.Flags, Setting{"udp", elements("listen", f.udp), "--udp"})
+		in.Flags = append(in.Flags, Setting{"udp", elements("udp", "listen", f.udp), "--udp"})
 	}
 	if len(f.dtls) > 0 {
 		in.Flags = append(in.Flags, Setting{"dtls.listeners", asYAML(f.dtls), "--dtls"})
 	}
 	if len(f.serial) > 0 {
-		in.Flags = append(in.Flags, Setting{"serial", elements("device", f.serial), "--serial"})
+		in.Flags = append(in.Flags, Setting{"serial", elements("serial", "device", f.serial), "--serial"})
 	}
 	if len(f.mqtt) > 0 {
 		in.Flags = append(in.Flags, Setting{"mqtt.listeners", asYAML(f.mqtt), "--mqtt"})
@@ -101,28 +104,36 @@ func (f *Flags) Input(environ []string) Input {
 }
 
 // elements is a list of sections as YAML, each given as FIRST[,KEY=VALUE]...
-func elements(first string, texts []string) string {
-	list := make([]string, len(texts))
+func elements(list, first string, texts []string) string {
+	all := make([]string, len(texts))
 	for i, text := range texts {
-		list[i] = element(first, text)
+		all[i] = element(list, first, text)
 	}
-	return "[" + strings.Join(list, ", ") + "]"
+	return "[" + strings.Join(all, ", ") + "]"
 }
 
 // element is FIRST[,KEY=VALUE]... as YAML: one section of a list, whose option first is
-// named by its place. A part without = is left for the reader to complain of.
-func element(first, text string) string {
+// named by its place. An option that is a list gets one more with each value. A part
+// without = is left for the reader to complain of.
+func element(list, first, text string) string {
 	head, rest, _ := strings.Cut(text, ",")
 	options := []string{asYAML(first) + ": " + asYAML(head)}
+	lists := make(map[string][]string)
 	for part := range strings.SplitSeq(rest, ",") {
-		if part == "" {
-			continue
-		}
 		key, value, _ := strings.Cut(part, "=")
-		if !plainValue.MatchString(value) {
-			value = asYAML(value)
+		t, known := find(keys(configType, ""), list+"."+listIndex+"."+key)
+		switch {
+		case part == "":
+		case known && t.Kind() == reflect.Slice:
+			lists[key] = append(lists[key], value)
+		case plainValue.MatchString(value):
+			options = append(options, asYAML(key)+": "+value)
+		default:
+			options = append(options, asYAML(key)+": "+asYAML(value))
 		}
-		options = append(options, asYAML(key)+": "+value)
+	}
+	for _, key := range slices.Sorted(maps.Keys(lists)) {
+		options = append(options, asYAML(key)+": "+asYAML(lists[key]))
 	}
 	return "{" + strings.Join(options, ", ") + "}"
 }

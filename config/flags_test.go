@@ -1,9 +1,14 @@
 package config
 
 import (
+	"reflect"
+	"slices"
 	"testing"
+	"time"
 
 	"github.com/spf13/pflag"
+
+	"mqttsn-gateway/transports/serial"
 )
 
 // parse reads the configuration that a command line and an environment give.
@@ -39,6 +44,53 @@ func TestFlags(t *testing.T) {
 	}
 	if len(c.PredefinedTopics) != 1 || c.PredefinedTopics[0].Topic != "a=b" {
 		t.Errorf("--set: got %+v", c.PredefinedTopics)
+	}
+}
+
+// A link and its options in one word.
+func TestLinkFlags(t *testing.T) {
+	c, _, err := parse(t, nil, "--serial", "/dev/ttyUSB0", "--serial", "/dev/a b,baud=9600,framing=slip,crc=true,status_timeout=2s",
+		"--dtls", ":8883", "--dtls", "[::1]:8884",
+		"--udp", ":1883,mtu=500,groups=225.1.1.1:1883,groups=[ff1e:feed:caca:dead::1]:1883,group_interfaces=lo")
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []serial.Options{serial.DefaultOptions(), serial.DefaultOptions()}
+	want[0].Device = "/dev/ttyUSB0"
+	want[1].Device, want[1].Baud, want[1].Framing, want[1].CRC, want[1].StatusTimeout = "/dev/a b", 9600, "slip", true, 2*time.Second
+	if !reflect.DeepEqual(c.Serial, want) {
+		t.Errorf("--serial: got %+v", c.Serial)
+	}
+	if !slices.Equal(c.DTLS.Listeners, []string{":8883", "[::1]:8884"}) {
+		t.Errorf("--dtls: got %q", c.DTLS.Listeners)
+	}
+	if u := c.UDP[0]; u.Listen != ":1883" || u.MTU != 500 || len(u.Groups) != 2 || u.Groups[1] != "[ff1e:feed:caca:dead::1]:1883" || u.GroupInterfaces[0] != "lo" {
+		t.Errorf("--udp: got %+v", u)
+	}
+	for _, bad := range []string{"/dev/ttyUSB0,xbee", "/dev/ttyUSB0,baud=fast", "/dev/ttyUSB0,speed=1", ",baud=9600", "/dev/ttyUSB0,framing=morse", "/dev/ttyUSB0,baud=]"} {
+		if _, _, err := parse(t, nil, "--serial", bad); err == nil {
+			t.Errorf("--serial %s is accepted", bad)
+		}
+	}
+}
+
+// Lists of texts, in all forms, also of texts that YAML would take for something else.
+func TestListsOfTexts(t *testing.T) {
+	for value, want := range map[string][]string{
+		"*":               {"*"},
+		"*-${identity}":   {"*-${identity}"},
+		"${identity}, *":  {"${identity}", "*"},
+		"[a, b]":          {"a", "b"},
+		`["*"]`:           {"*"},
+		"- a\n- b":        {"a", "b"},
+		"[ff1e::1]:1883":  {"[ff1e::1]:1883"},
+		"[::1]:1,[::2]:2": {"[::1]:1", "[::2]:2"},
+		"sensor: yes":     {"sensor: yes"},
+	} {
+		c, _, err := parse(t, nil, "--set", "gateway.identity_client_ids="+value)
+		if err != nil || !slices.Equal(c.Gateway.IdentityClientIDs, want) {
+			t.Errorf("%q: got %q, %v", value, c.Gateway.IdentityClientIDs, err)
+		}
 	}
 }
 

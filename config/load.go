@@ -238,18 +238,25 @@ func node(text string, t reflect.Type) (*yaml.Node, error) {
 	if t.Kind() == reflect.String {
 		return asText, nil
 	}
+	if t.Kind() == reflect.Slice && t.Elem().Kind() == reflect.String && !isFlowList(text) {
+		n := &yaml.Node{Kind: yaml.SequenceNode} // "a,b" for [a, b]
+		for item := range strings.SplitSeq(text, ",") {
+			n.Content = append(n.Content, &yaml.Node{Kind: yaml.ScalarNode, Tag: "!!str", Value: strings.TrimSpace(item)})
+		}
+		return n, nil
+	}
 	var doc yaml.Node
 	if err := yaml.Unmarshal([]byte(text), &doc); err != nil || len(doc.Content) == 0 {
 		return asText, err
 	}
-	n := doc.Content[0]
-	if t.Kind() == reflect.Slice && t.Elem().Kind() == reflect.String && n.Kind == yaml.ScalarNode {
-		n = &yaml.Node{Kind: yaml.SequenceNode} // "a,b" for [a, b]
-		for item := range strings.SplitSeq(text, ",") {
-			n.Content = append(n.Content, &yaml.Node{Kind: yaml.ScalarNode, Tag: "!!str", Value: strings.TrimSpace(item)})
-		}
-	}
-	return n, nil
+	return doc.Content[0], nil
+}
+
+// isFlowList reports whether a text is a list as YAML writes it. An address such as
+// [::1]:1883 is none, nor is a list of several.
+func isFlowList(text string) bool {
+	text = strings.TrimSpace(text)
+	return strings.HasPrefix(text, "[") && strings.HasSuffix(text, "]") || strings.HasPrefix(text, "- ") || text == ""
 }
 
 // set stores the value of a setting. viper would take the number of an element for a key

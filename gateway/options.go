@@ -34,7 +34,7 @@ type Options struct {
 	// up with a PINGREQ that carries its ClientID), "connect" (only CONNECT), "never"
 	// (nothing while its session is alive). Plain UDP proves nothing about a sender,
 	// so "connect" is no protection there, it only costs sleeping clients behind NAT a
-	// CONNECT.
+	// CONNECT. Who has proven an identity may do all of it, from anywhere.
 	Roaming string `mapstructure:"roaming"`
 
 	// Forwarders lists the peers that may be forwarders, which carry packets of nodes that
@@ -46,7 +46,8 @@ type Options struct {
 	Forwarders []string `mapstructure:"forwarders"`
 
 	// ForwarderClients is how many clients one forwarder may have, 1 to 10000000; a
-	// CONNECT beyond it is refused with "congestion".
+	// CONNECT beyond it is refused with "congestion". Programs at one IP address are one
+	// forwarder, whatever their ports.
 	ForwarderClients int `mapstructure:"forwarder_clients"`
 
 	// ForwarderRate is how many packets per second are taken from one forwarder, 1 to
@@ -56,8 +57,11 @@ type Options struct {
 	// IdentityClientIDs are the ClientIDs that a client may use which has proven an
 	// identity (a PSK identity, or the name in a certificate): templates with ${identity}
 	// for the identity and * for any octets. The default, ${identity}, is the identity
-	// itself. A session that was begun with an identity is out of reach for everybody
-	// else.
+	// itself. A session that was begun with an identity is out of reach for every other
+	// MQTT-SN client as long as it lasts; MQTT clients of the embedded broker are not
+	// kept from using its ClientID yet. An empty list keeps out whoever has an identity.
+	// With a * one identity may well match another's ClientID: choose names so that
+	// none begins with another one.
 	IdentityClientIDs []string `mapstructure:"identity_client_ids"`
 
 	// Advertise is the time between two ADVERTISE packets to everybody on each serial
@@ -80,7 +84,8 @@ type Options struct {
 
 	// UnknownPeerRate is how many DISCONNECTs per second tell unknown peers that they
 	// have to CONNECT, all together and per link; 0 to 1000000. One peer gets at most
-	// 3 at once and 1 per second. 0 leaves unknown peers without an answer.
+	// 3 at once and 1 per second, the nodes behind one forwarder 100 and 20. 0 leaves
+	// unknown peers without an answer.
 	UnknownPeerRate int `mapstructure:"unknown_peer_rate"`
 
 	// Shards is how many sets the sessions are divided into; sessions of different
