@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"net"
 	"net/netip"
 	"os"
@@ -109,7 +110,10 @@ func (s *system) listener(l Listener, err error) Finding {
 // say about it.
 func (s *system) portTrouble(l Listener, err error) *trouble {
 	var dns *net.DNSError
+	var file *fs.PathError
 	switch {
+	case errors.As(err, &file):
+		return nil // it is about a file, such as one with keys, which the error names
 	case errors.Is(err, errInUse):
 		return s.taken(l)
 	case errors.Is(err, errForbidden):

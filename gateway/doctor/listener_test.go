@@ -220,3 +220,11 @@ func TestOddMachines(t *testing.T) {
 	want(t, m.listener(Listener{Network: "udp", Addr: ":1"}, errInUse), Fail, "another program has this port")
 	want(t, m.forbidden("/dev/x", node{mode: fs.ModeDevice, gid: -1}, syscall.EACCES).finding(Fail, "x"), Fail, "no permission")
 }
+
+// An error about a file is none of the port's, though it may say the same.
+func TestUDPPortLeavesFilesAlone(t *testing.T) {
+	err := fmt.Errorf("psk_file: %w", &fs.PathError{Op: "open", Path: "/etc/psk", Err: fs.ErrPermission})
+	if got := UDPPort("127.0.0.1:0", err); got != err {
+		t.Errorf("got %v", got)
+	}
+}
