@@ -21,14 +21,14 @@ func announce(ctx context.Context, c config.Config, links *linkSet, g *gateway.G
 			service.Addr = l.Addr()
 		}
 	}
+	if !service.Addr.IsValid() || service.Addr.Addr().IsLoopback() && len(c.DNSSD.Interfaces) == 0 {
+		log.Warn("DNS-SD: the gateway is not announced: no UDP listener is for the network; add one with --udp :1883")
+		return
+	}
 	for _, l := range links.dtls {
-		if service.DTLSPort == 0 {
+		if service.DTLSPort == 0 && l.Addr().Addr().IsLoopback() == service.Addr.Addr().IsLoopback() {
 			service.DTLSPort = l.Addr().Port()
 		}
-	}
-	if !service.Addr.IsValid() {
-		log.Warn("DNS-SD: the gateway is not announced: it does not listen on UDP; add a listener with --udp ADDR")
-		return
 	}
 	dnssd.Serve(ctx, c.DNSSD, service, g.Ready, log)
 }

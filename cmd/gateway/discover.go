@@ -64,7 +64,7 @@ func discoverCommand() *cobra.Command {
 	flags.StringArrayVar(&f.interfaces, "interface", nil, "`name` of an interface to search on; may be repeated (default: all)")
 	flags.Uint8Var(&f.radius, "radius", 1, "how many `networks` the search may cross; 0 is no limit")
 	flags.DurationVar(&f.timeout, "timeout", 5*time.Second, "`time` to listen for")
-	flags.UintVarP(&f.count, "count", "C", 0, "exit as soon as `n` gateways are heard")
+	flags.UintVarP(&f.count, "count", "C", 0, "exit as soon as `n` addresses of gateways are heard")
 	flags.StringVar(&f.host, "host", "", "`HOST:PORT` of one gateway to ask, and nobody else")
 	flags.BoolVar(&f.dnssd, "dnssd", true, "browse by DNS-SD too")
 	flags.BoolVar(&f.json, "json", false, "print a JSON object per gateway")

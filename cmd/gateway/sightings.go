@@ -56,7 +56,7 @@ const maxSightings = 1000
 
 // sightings are what was heard, by address.
 type sightings struct {
-	enough int // gateways that end the search; 0: none do
+	enough int // addresses that end the search; 0: none do
 	stop   func()
 
 	mu sync.Mutex
