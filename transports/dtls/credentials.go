@@ -55,7 +55,7 @@ func loadCredentials(o Options, log *slog.Logger) (*credentials, error) {
 	}
 	switch {
 	case o.CertificateFile != "":
-		cert, err := loadCertificate(o)
+		cert, err := loadCertificate(o.CertificateFile, o.KeyFile)
 		if err != nil {
 			return nil, err
 		}
@@ -124,12 +124,14 @@ func openSecret(name string) (*os.File, error) {
 	return f, nil
 }
 
-func loadCertificate(o Options) (*tls.Certificate, error) {
-	chain, err := os.ReadFile(o.CertificateFile)
+// loadCertificate reads a certificate with its chain, and its private key. Its errors begin
+// with the key of the option whose file is at fault.
+func loadCertificate(certificateFile, keyFile string) (*tls.Certificate, error) {
+	chain, err := os.ReadFile(certificateFile)
 	if err != nil {
 		return nil, fmt.Errorf("certificate_file: %w", err)
 	}
-	f, err := openSecret(o.KeyFile)
+	f, err := openSecret(keyFile)
 	if err != nil {
 		return nil, fmt.Errorf("key_file: %w", err)
 	}
@@ -140,12 +142,12 @@ func loadCertificate(o Options) (*tls.Certificate, error) {
 	}
 	cert, err := tls.X509KeyPair(chain, key)
 	if err != nil {
-		return nil, fmt.Errorf("certificate_file: %s with key_file %s: %w", o.CertificateFile, o.KeyFile, err)
+		return nil, fmt.Errorf("certificate_file: %s with key_file %s: %w", certificateFile, keyFile, err)
 	}
 	switch cert.Leaf.PublicKey.(type) {
 	case *ecdsa.PublicKey, *rsa.PublicKey:
 	default:
-		return nil, fmt.Errorf("certificate_file: %s has a key of kind %v: ECDSA and RSA are allowed", o.CertificateFile, cert.Leaf.PublicKeyAlgorithm)
+		return nil, fmt.Errorf("certificate_file: %s has a key of kind %v: ECDSA and RSA are allowed", certificateFile, cert.Leaf.PublicKeyAlgorithm)
 	}
 	return &cert, nil
 }

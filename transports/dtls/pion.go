@@ -7,6 +7,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"os"
 	"time"
 
 	"github.com/pion/dtls/v3"
@@ -14,7 +15,8 @@ import (
 )
 
 // This is the only file that knows the DTLS library. To change to another major version or
-// library, write another newAssociation; pioncookie.go says what else it has to do.
+// library, write another newAssociation and newClient; pioncookie.go says what else the
+// first has to do.
 
 // association is the cryptographic part of one connection.
 type association interface {
@@ -140,6 +142,89 @@ func (p *pionConn) identity() (psk []byte, certificate []byte) {
 func (p *pionConn) remote() net.Addr { return p.conn.RemoteAddr() }
 
 func (p *pionConn) expect(cookie []byte) error { return adoptCookie(p.conn, cookie) }
+
+// client is the client's side of a connection. Once the handshake is done, one Read or
+// Write is one message; Read says io.EOF when the server has ended it, Write net.ErrClosed.
+type client interface {
+	net.Conn
+	// handshake runs it until it is done, fails or ctx is over.
+	handshake(ctx context.Context) error
+}
+
+// clientOptions are what a client needs to know.
+type clientOptions struct {
+	identity     string
+	key          []byte           // nil: no pre-shared key
+	certificate  *tls.Certificate // nil: none
+	roots        *x509.CertPool   // nil: those of the system
+	serverName   string
+	insecure     bool
+	connectionID bool
+}
+
+// newClient prepares the client's side of a connection over conn, whose peer is at addr.
+// Nothing is read or written before handshake.
+func newClient(conn net.PacketConn, addr net.Addr, o clientOptions) (client, error) {
+	options := []dtls.ClientOption{
+		dtls.WithCipherSuites(suites...),
+		dtls.WithExtendedMasterSecret(dtls.RequireExtendedMasterSecret),
+		dtls.WithReplayProtectionWindow(64),
+		dtls.WithLoggerFactory(silence{}),
+		dtls.WithServerName(o.serverName),
+		dtls.WithInsecureSkipVerify(o.insecure),
+	}
+	if o.key != nil {
+		options = append(options, dtls.WithPSKIdentityHint([]byte(o.identity)),
+			dtls.WithPSK(func([]byte) ([]byte, error) { return o.key, nil }))
+	}
+	if o.certificate != nil {
+		options = append(options, dtls.WithCertificates(*o.certificate))
+	}
+	if o.roots != nil {
+		options = append(options, dtls.WithRootCAs(o.roots))
+	}
+	if o.connectionID {
+		// The server needs one to find the client by; the client has one server.
+		options = append(options, dtls.WithConnectionIDGenerator(dtls.OnlySendCIDGenerator()))
+	}
+	c, err := dtls.ClientWithOptions(conn, addr, options...)
+	if err != nil {
+		return nil, err
+	}
+	return &pionClient{c}, nil
+}
+
+type pionClient struct{ *dtls.Conn }
+
+func (p *pionClient) handshake(ctx context.Context) error { return p.HandshakeContext(ctx) }
+
+func (p *pionClient) Read(b []byte) (int, error) {
+	n, err := p.Conn.Read(b)
+	return n, plainError(err)
+}
+
+func (p *pionClient) Write(b []byte) (int, error) {
+	if len(b) > maxMessage {
+		return 0, errTooLongToDial
+	}
+	n, err := p.Conn.Write(b)
+	if err != nil {
+		n = 0
+	}
+	return n, plainError(err)
+}
+
+// plainError is an error of the library's as package net would say it.
+func plainError(err error) error {
+	var timeout net.Error
+	switch {
+	case errors.Is(err, dtls.ErrConnClosed):
+		return net.ErrClosed
+	case errors.As(err, &timeout) && timeout.Timeout():
+		return os.ErrDeadlineExceeded
+	}
+	return err
+}
 
 // silence keeps the library from writing logs of its own: failures are reported by us,
 // once each and with the peer. One value serves all connections.
