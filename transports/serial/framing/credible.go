@@ -21,22 +21,22 @@ func credible(b []byte) (size int, v verdict) {
 			return 0, impossible
 		}
 		b = b[min(length, len(b)):]
-		_, typeAt, hv = header(b)
+		length, typeAt, hv = header(b)
 	}
-	if hv == whole && !sensible(b[typeAt], b[typeAt+1:]) {
+	if hv == whole && !sensible(b[typeAt], length-typeAt-1, b[typeAt+1:]) {
 		return 0, impossible
 	}
 	return size, v
 }
 
-// sensible reports whether body can follow that MsgType [SN-5.4]. The body may be cut
-// short: what is not there contradicts nothing.
-func sensible(msgType byte, body []byte) bool {
+// sensible reports whether n octets of which body are the first can follow that MsgType
+// [SN-5.4]. What is not there yet contradicts nothing.
+func sensible(msgType byte, n int, body []byte) bool {
 	switch msgType {
 	case typeAdvertise:
 		return false // 05 00 is more often a TopicId of 5 and half of a MsgId
 	case typeGWInfo:
-		return len(body) <= 1+1+18 // GwId and the length, address and port of IPv6
+		return n <= 1+1+18 // GwId and the length, address and port of IPv6
 	case typeConnect:
 		return unset(body, 0xF3) && (len(body) < 2 || body[1] == 1) && text(body, 4)
 	case typeConnack, typeWillTopicResp, typeWillMsgResp:
@@ -52,7 +52,7 @@ func sensible(msgType byte, body []byte) bool {
 	case typePubrec, typePubrel, typePubcomp, typeUnsuback:
 		return msgID(body, 0)
 	case typeSubscribe, typeUnsubscribe:
-		return unset(body, 0x1C) && topicIDType(body) && msgID(body, 1) && topic(body)
+		return unset(body, 0x1C) && topicIDType(body) && msgID(body, 1) && topic(n, body)
 	case typeSuback:
 		return unset(body, 0x9F) && returnCode(body, 5)
 	case typePingreq, typeWillMsg, typeWillMsgUpd:
@@ -79,9 +79,9 @@ func returnCode(body []byte, i int) bool { return len(body) <= i || body[i] <= 3
 
 // topic reports whether a SUBSCRIBE names its topic as its TopicIdType says: in two octets
 // unless by its name [SN-5.4.15].
-func topic(body []byte) bool {
+func topic(n int, body []byte) bool {
 	if len(body) > 0 && body[0]&0x03 != 0 {
-		return len(body) <= 5
+		return n == 5
 	}
 	return text(body, 3)
 }

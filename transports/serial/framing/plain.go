@@ -43,8 +43,7 @@ func (d *plainDecoder) scan(frame func(packet []byte), final bool) {
 			return
 		case v == none:
 		case at >= d.refused:
-			d.count(v)
-			d.refused = at + min(len(b), size+xbeeOverhead)
+			d.refused = at + d.refuse(v, size, len(b))
 		}
 		d.errors.Noise++
 		at++
@@ -58,15 +57,21 @@ func (d *plainDecoder) keep(at int) {
 	d.refused = max(d.refused-at, 0)
 }
 
-func (d *plainDecoder) count(v verdict) {
+// refuse counts a frame and returns how many octets it has, of which received are there.
+func (d *plainDecoder) refuse(v verdict, size, received int) int {
 	switch v {
 	case spoilt:
 		d.errors.Checksum++
+		return size + xbeeOverhead
+	case more: // and silence
+		d.errors.Malformed++
+		return received
 	case tooLong:
 		d.errors.TooLong++
 	default:
 		d.errors.Malformed++
 	}
+	return xbeeHeader
 }
 
 func (d *plainDecoder) Idle() { d.silent = true }

@@ -163,7 +163,7 @@ const mostSwallowed = 32
 func (d *rawDecoder) chain(final bool) (end int, v verdict) {
 	end = d.from
 	for n := 0; n == 0 || end < d.lost; n++ {
-		size, v := d.credible(end)
+		size, v := d.credible(d.octets[end:])
 		switch {
 		case v == more && !final:
 			return 0, more
@@ -172,13 +172,14 @@ func (d *rawDecoder) chain(final bool) (end int, v verdict) {
 		}
 		end += size
 	}
-	b := d.octets[end:]
+	// Of what follows a few octets decide, so that it does not matter whether more are there.
+	b := d.octets[end:min(end+enough, len(d.octets))]
 	if len(b) == 0 && final {
 		return end, whole
 	}
-	size, v := d.credible(end)
+	size, v := d.credible(b)
 	switch {
-	case v == whole, v == more && (len(b) >= enough || final && size > 0):
+	case v == whole, v == more && (len(b) == enough || final && size > 0):
 		return end, whole
 	case v == more && !final:
 		return 0, more
@@ -187,10 +188,9 @@ func (d *rawDecoder) chain(final bool) (end int, v verdict) {
 	}
 }
 
-// credible judges the octets at. The line carries what it did before: a forwarder's packet
-// whose header is damaged is not to pass for one of the forwarder's own.
-func (d *rawDecoder) credible(at int) (size int, v verdict) {
-	b := d.octets[at:]
+// credible judges b. The line carries what it did before: a forwarder's packet whose header
+// is damaged is not to pass for one of the forwarder's own.
+func (d *rawDecoder) credible(b []byte) (size int, v verdict) {
 	if c := carrier(b); c != unknown && d.line != unknown && c != d.line {
 		return 0, impossible
 	}
