@@ -161,13 +161,16 @@ func TestDTLSBindsClientIDs(t *testing.T) {
 			d.disconnect() // and the name stays its own
 			thief.ask(thief.connectFrame(cleanSession, minute), "03 05 03")
 		}},
-		// A name that nobody has proven is free to all, and who proves it then has it.
+		// A name that nobody has proven is free to all. Who proves it then has it, and gets
+		// nothing that somebody else has left there.
 		"FromUDPToDTLS": {run: func(r *rig) {
 			plain := newDevice(r.T, r.gateway.udp, "cli-1")
 			ready(plain, keepSession)
 			d := r.as("cli-1", "cli-1")
 			d.connect(keepSession, minute)
-			d.names, d.vars = plain.names, plain.vars
+			r.publish(plain.own(), "for who subscribed", 1)
+			d.alive()
+			d.subscribe(d.own(), 1)
 			r.stillThere(d)
 			plain.ask(plain.connectFrame(keepSession, minute), "03 05 03")
 			plain.ask("02 16", "02 18")
