@@ -153,6 +153,32 @@ func TestLongest(t *testing.T) {
 	}
 }
 
+// What the whole line shows makes no difference to what its first octets do.
+func TestOctetByOctet(t *testing.T) {
+	for _, c := range []struct {
+		framing Framing
+		line    string
+	}{
+		{XBee(1), "7E 30 30 7E 30 30"},
+		{XBee(1), "7E 00 00 7E 00 01 23 DD 7E 00 05"},
+		// What follows a packet is credible in its first octets, and not in the others.
+		{Raw(), "00 02 17 0C 0A 00 00 00 01 61 62 63 64 65 00 02 17 02 16"},
+		{Raw(), "00 02 17 89 02 64 74 F9 0C C6 88 F2 0C 30 AA 30 3D F3 A2 0C 63 45 F2 22 97"},
+		{Raw(), "00 02 17 0E FE 00 01 02 03 04 05 06 07 08 09 0A 0B 02 03"},
+	} {
+		line := octets(t, c.line)
+		whole, one := c.framing.NewDecoder(), c.framing.NewDecoder()
+		want := through(whole, line)
+		var got [][]byte
+		for i := range line {
+			got = append(got, through(one, line[i:i+1])...)
+		}
+		if !equal(got, want) || one.Errors() != whole.Errors() {
+			t.Errorf("%s gives % X, %+v, octet by octet % X, %+v", c.line, want, whole.Errors(), got, one.Errors())
+		}
+	}
+}
+
 // A decoder has its memory from the beginning, whatever it reads.
 func TestBounded(t *testing.T) {
 	for _, k := range kinds {

@@ -84,8 +84,6 @@ func FuzzRaw(f *testing.F) {
 	}
 	f.Add([]byte{0x0C, 0x0C, 0x20, 0, 5, 0, 7, 'h', 'i', 4, 0x0F, 0, 8, 4, 0x10, 0, 8, 2, 0x17}, []byte("hi"), uint64(3))
 	f.Add([]byte{4, 0xFE, 0, 0x2A, 2, 0x16, 0, 0xFF, 0xFE, 0, 1, 2, 3}, []byte("hi"), uint64(4))
-	// What follows a packet is credible in its first octets and not in the others.
-	f.Add([]byte("\x00\x02\x17\x0C\x0A\x00\x00\x00\x01abcde\x00\x02\x17\x02\x16"), []byte("hi"), uint64(5))
 	f.Fuzz(func(t *testing.T, garbage, packet []byte, seed uint64) {
 		// What this framing carries is packets: whatever package mqttsn reads, and data
 		// in one that we make.
@@ -118,7 +116,7 @@ func FuzzCOBS(f *testing.F) {
 }
 
 func FuzzXBeeEnvelope(f *testing.F) {
-	addGolden(f, []byte{0x40, 0, 0x7E, 0x30, 0x30, 0x7E, 0x30, 0x30}, []byte{0x7E, 3, 0xFF}, []byte{0x7E, 0x7D}, []byte{0x7E, 0, 6, 0x23, 0xDC, 0x7E, 0, 1, 0x23, 0xDC})
+	addGolden(f, []byte{0x7E, 3, 0xFF}, []byte{0x7E, 0x7D}, []byte{0x7E, 0, 6, 0x23, 0xDC, 0x7E, 0, 1, 0x23, 0xDC})
 	f.Fuzz(func(t *testing.T, garbage, packet []byte, seed uint64, escaped bool) {
 		if escaped {
 			fuzz(t, XBee(2), true, garbage, packet, seed)
