@@ -6,15 +6,15 @@ import (
 	"testing"
 )
 
-// TestEveryWayIn has one gateway with devices on UDP, on lines of every framing, on a
-// radio, and behind forwarders on UDP and on a line. Each hears what each of them
+// TestEveryWayIn has one gateway with devices on UDP, on DTLS, on lines of every framing,
+// on a radio, and behind forwarders on UDP and on a line. Each hears what each of them
 // publishes.
 func TestEveryWayIn(t *testing.T) {
 	t.Parallel()
 	for _, setup := range []string{embedded, upstream} {
 		t.Run(setup, func(t *testing.T) {
 			t.Parallel()
-			all := networks{}
+			all := networks{newTunnels(t, secure)}
 			for _, m := range media {
 				all = append(all, newNetwork(t, m))
 			}
@@ -40,23 +40,22 @@ func (n networks) dial(t testing.TB) net.Conn {
 	return nil
 }
 
+// secure is the identity, and so the ClientID, of the device on DTLS.
+const secure = "secure"
+
 func everyWayIn(r *rig) {
 	udp := func() net.Conn { return dialUDP(r.T, r.gateway.udp) }
-	ways := []func() net.Conn{udp}
-	var line func() net.Conn
+	crowd := []*device{newDeviceOn(r.T, udp, "udp"), r.forwarderOn(udp()).device("udp-node", "07")}
 	for _, n := range r.network.(networks) {
 		dial := func() net.Conn { return n.dial(r.T) }
-		ways = append(ways, dial)
-		if l, ok := n.(*lines); ok && l.medium == overSLIP {
-			line = dial
+		switch n := n.(type) {
+		case *tunnels:
+			crowd = append(crowd, newDeviceOn(r.T, dial, secure))
+		case *radio:
+			crowd = append(crowd, newDeviceOn(r.T, dial, "radio"))
+		case *lines:
+			crowd = append(crowd, newDeviceOn(r.T, dial, string(n.medium)), r.forwarderOn(dial()).device(string(n.medium)+"-node", "07"))
 		}
-	}
-	var crowd []*device
-	for i, dial := range ways {
-		crowd = append(crowd, newDeviceOn(r.T, dial, fmt.Sprint("cli-", i)))
-	}
-	for i, dial := range []func() net.Conn{udp, line} {
-		crowd = append(crowd, r.forwarderOn(dial()).device(fmt.Sprint("node-", i), "07"))
 	}
 	for _, d := range crowd {
 		d.connect(cleanSession, minute)
