@@ -2,6 +2,7 @@ package config
 
 import (
 	"encoding/json"
+	"fmt"
 	"maps"
 	"reflect"
 	"regexp"
@@ -75,12 +76,14 @@ func (f *Flags) Input(environ []string) Input {
 	}
 	if len(f.udp) > 0 {
 		in.Flags = append(in.Flags, Setting{"udp", elements("udp", "listen", f.udp), "--udp"})
+		in.Problems = append(in.Problems, bareWords("--udp", "mtu=500", f.udp)...)
 	}
 	if len(f.dtls) > 0 {
 		in.Flags = append(in.Flags, Setting{"dtls.listeners", asYAML(f.dtls), "--dtls"})
 	}
 	if len(f.serial) > 0 {
 		in.Flags = append(in.Flags, Setting{"serial", elements("serial", "device", f.serial), "--serial"})
+		in.Problems = append(in.Problems, bareWords("--serial", "framing=xbee", f.serial)...)
 	}
 	if len(f.mqtt) > 0 {
 		in.Flags = append(in.Flags, Setting{"mqtt.listeners", asYAML(f.mqtt), "--mqtt"})
@@ -113,17 +116,16 @@ func elements(list, first string, texts []string) string {
 }
 
 // element is FIRST[,KEY=VALUE]... as YAML: one section of a list, whose option first is
-// named by its place. An option that is a list gets one more with each value. A part
-// without = is left for the reader to complain of.
+// named by its place. An option that is a list gets one more with each value.
 func element(list, first, text string) string {
 	head, rest, _ := strings.Cut(text, ",")
 	options := []string{asYAML(first) + ": " + asYAML(head)}
 	lists := make(map[string][]string)
 	for part := range strings.SplitSeq(rest, ",") {
-		key, value, _ := strings.Cut(part, "=")
+		key, value, ok := strings.Cut(part, "=")
 		t, known := find(keys(configType, ""), list+"."+listIndex+"."+key)
 		switch {
-		case part == "":
+		case !ok: // see bareWords
 		case known && t.Kind() == reflect.Slice:
 			lists[key] = append(lists[key], value)
 		case plainValue.MatchString(value):
@@ -136,6 +138,20 @@ func element(list, first, text string) string {
 		options = append(options, asYAML(key)+": "+asYAML(lists[key]))
 	}
 	return "{" + strings.Join(options, ", ") + "}"
+}
+
+// bareWords complains of parts of FIRST[,KEY=VALUE]... that are no KEY=VALUE.
+func bareWords(flag, example string, texts []string) []Problem {
+	var wrong []Problem
+	for _, text := range texts {
+		_, rest, more := strings.Cut(text, ",")
+		for part := range strings.SplitSeq(rest, ",") {
+			if more && !strings.Contains(part, "=") {
+				wrong = append(wrong, Problem{Where: flag, What: fmt.Sprintf("%q in %q is no KEY=VALUE, such as %s", part, text, example)})
+			}
+		}
+	}
+	return wrong
 }
 
 // plainValue is a value that YAML takes for what it is without quotes.

@@ -40,11 +40,14 @@ type Input struct {
 	File    string    // path of the YAML file; empty for none
 	Environ []string  // as os.Environ gives it; variables without our prefix are ignored
 	Flags   []Setting // the last one counts
+	// Problems are what was found wrong before: with them nothing can be loaded.
+	Problems []Problem
 }
 
 // Load reads and checks the configuration. The error is an *Error with all problems.
 func Load(in Input) (Config, Origins, error) {
 	l := newLoader()
+	l.problems = append(l.problems, in.Problems...)
 	if in.File != "" {
 		l.file(in.File)
 	}
