@@ -69,6 +69,7 @@ func TestDTLSForwarder(t *testing.T) {
 	const frame = "05 FE 00 00 07 0B 04 04 01 00 3C 'cli-1'"
 	r := newRigOn(t, overUDP, newTunnels(t, "bridge", "cli-2"), embedded, key("gateway.forwarders", `["any", "identity:bridge"]`))
 	other := r.as("cli-2", "cli-2")
+	other.ask("02 16", "02 18")
 	other.tell(frame)
 	ready(other, cleanSession) // the answer to this is the first
 	if refused := r.gateway.labelled(t, "drops_total", `reason="forwarder_refused"`); refused != 1 {
