@@ -142,6 +142,7 @@ func (c *conn) read() {
 		case errors.Is(err, errSkip):
 			c.link.counters.drop.oversize.Add(1)
 		case err != nil:
+			c.deliverPending()
 			return
 		default:
 			c.accept(b[:n])
@@ -173,6 +174,18 @@ func (c *conn) deliver(data []byte) {
 	if !c.link.inbox.put(c.addr, data) {
 		c.link.counters.drop.queue.Add(1)
 	}
+}
+
+// deliverPending delivers what waits for the library to be done with its datagram. The
+// last one, in which the client says goodbye, it may never be done with.
+func (c *conn) deliverPending() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.processing = false
+	for _, data := range c.pending {
+		c.deliver(data)
+	}
+	c.pending = nil
 }
 
 // push hands a datagram to the library, which may or may not accept it. It does not wait.

@@ -3,6 +3,7 @@ package dtls
 import (
 	"context"
 	"crypto/x509"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"net"
@@ -186,8 +187,22 @@ func (w *wire) ReadFrom(b []byte) (int, net.Addr, error) {
 
 // WriteTo sends a datagram to the one peer there is.
 func (w *wire) WriteTo(b []byte, _ net.Addr) (int, error) {
+	b = plainAlert(b)
 	w.note(b, false)
 	return w.Write(b)
+}
+
+// plainAlert mends alerts that are not encrypted. The library puts them into records with
+// a connection id once it has one, where they do not belong before the encryption begins
+// (RFC 9146, 3), so that the server would wait for more until its deadline.
+func plainAlert(b []byte) []byte {
+	const inner = 3 // level, description, and type
+	if len(b) < recordHeader+inner || b[0] != typeCID || b[3] != 0 || b[4] != 0 || b[len(b)-1] != typeAlert {
+		return b
+	}
+	seq := binary.BigEndian.Uint64(b[3:])
+	alert := b[len(b)-inner : len(b)-1]
+	return append(appendHeader(nil, typeAlert, versionDTLS12, seq, len(alert)), alert...)
 }
 
 // note looks at the records of a datagram that are in the clear.

@@ -13,6 +13,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"mqttsn-gateway/transports"
 )
 
 // dial connects, or fails.
@@ -81,6 +83,11 @@ func TestDialPinned(t *testing.T) {
 
 // TestDialRefused: why it fails is one of the package's errors.
 func TestDialRefused(t *testing.T) {
+	t.Run("without connection id", func(t *testing.T) { testDialRefused(t, false) })
+	t.Run("with connection id", func(t *testing.T) { testDialRefused(t, true) })
+}
+
+func testDialRefused(t *testing.T, id bool) {
 	ca, foreign := newAuthority(t, "test CA"), newAuthority(t, "test CA")
 	keys := echo(t, pskOptions(t), quiet()).Addr().String()
 	certs := echo(t, certOptions(t, ca, "ecdsa"), quiet()).Addr().String()
@@ -110,11 +117,27 @@ func TestDialRefused(t *testing.T) {
 		"foreign certificate": {mutual, ClientOptions{CAFile: ca.file, CertificateFile: stranger.certFile, KeyFile: stranger.keyFile}, ErrCertificateRefused, "alert "},
 	} {
 		t.Run(name, func(t *testing.T) {
+			c.o.ConnectionID = id
 			_, err := dial(t, c.address, c.o)
 			if !errors.Is(err, c.want) || !strings.Contains(err.Error(), c.says) || !strings.HasPrefix(err.Error(), "dtls: "+c.address+": ") {
 				t.Errorf("%v, want %v with %q", err, c.want, c.says)
 			}
 		})
+	}
+}
+
+// TestDialTellsWhy: a server hears that it is not trusted, with and without connection ids.
+func TestDialTellsWhy(t *testing.T) {
+	for _, id := range []bool{false, true} {
+		log := &logBuffer{}
+		l := echo(t, certOptions(t, newAuthority(t, "test CA"), "ecdsa"), log.logger())
+		if _, err := dial(t, l.Addr().String(), ClientOptions{ConnectionID: id}); !errors.Is(err, ErrNotTrusted) {
+			t.Fatal(err)
+		}
+		until(t, "the alert", func() bool { return l.Stats().Failed == Failures{Refused: 1} })
+		if !strings.Contains(log.String(), "42 (bad certificate)") {
+			t.Errorf("logged: %s", log)
+		}
 	}
 }
 
@@ -233,6 +256,34 @@ func TestDialEnds(t *testing.T) {
 		_, err := c.Write([]byte("x"))
 		return errors.Is(err, net.ErrClosed)
 	})
+}
+
+// TestLastWords: what is said right before a goodbye is heard.
+func TestLastWords(t *testing.T) {
+	l := openLink(t, pskOptions(t), quiet())
+	heard := make(chan string, 100)
+	serve(t, l, func(batch []transports.Datagram) {
+		for _, d := range batch {
+			heard <- string(d.Data)
+		}
+	})
+	for range 50 {
+		c := mustDial(t, l.Addr().String(), ClientOptions{Identity: "sensor-1", Key: testKey, ConnectionID: true})
+		for _, text := range []string{"hello", "goodbye"} {
+			if _, err := c.Write([]byte(text)); err != nil {
+				t.Fatal(err)
+			}
+			if text == "hello" { // the handshake is over for the link too
+				if got := wait(t, heard); got != text {
+					t.Fatalf("heard %q", got)
+				}
+			}
+		}
+		_ = c.Close()
+		if got := wait(t, heard); got != "goodbye" {
+			t.Fatalf("heard %q", got)
+		}
+	}
 }
 
 // TestDialOptions: what cannot be, or cannot go together.

@@ -114,7 +114,7 @@ type pionConn struct{ conn *dtls.Conn }
 func (p *pionConn) handshake(ctx context.Context) error { return p.conn.HandshakeContext(ctx) }
 
 func (p *pionConn) read(b []byte) (int, error) {
-	n, err := p.conn.Read(b)
+	n, err := readBeforeEnd(p.conn, b)
 	if err != nil && !errors.Is(err, io.EOF) {
 		return 0, errSkip // a warning, or a message longer than b; the end is io.EOF alone
 	}
@@ -199,8 +199,21 @@ type pionClient struct{ *dtls.Conn }
 func (p *pionClient) handshake(ctx context.Context) error { return p.HandshakeContext(ctx) }
 
 func (p *pionClient) Read(b []byte) (int, error) {
-	n, err := p.Conn.Read(b)
+	n, err := readBeforeEnd(p.Conn, b)
 	return n, plainError(err)
+}
+
+// readBeforeEnd reads the next message. When a message and the end of the connection come
+// together, the library draws lots for which of them to tell, and again the next time it is
+// asked: a goodbye would cost every second message right before it.
+func readBeforeEnd(c *dtls.Conn, b []byte) (n int, err error) {
+	const tries = 32 // so that one message in four thousand million is lost
+	for range tries {
+		if n, err = c.Read(b); !errors.Is(err, io.EOF) {
+			break
+		}
+	}
+	return n, err
 }
 
 func (p *pionClient) Write(b []byte) (int, error) {
