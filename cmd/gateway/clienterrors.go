@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"syscall"
@@ -36,12 +37,20 @@ func (f *clientFlags) explain(err error) error {
 	switch {
 	case errors.As(err, &code):
 		return explainCode(f, code)
+	case f.secure.on && (errors.Is(err, io.EOF) || errors.Is(err, net.ErrClosed)):
+		return fmt.Errorf("the gateway at %s has ended the DTLS connection: it was stopped, or has too many", f.address())
 	case errors.Is(err, syscall.ECONNREFUSED):
-		return fmt.Errorf("nothing listens on UDP %s: is the gateway running there? (--host, --port)", f.address())
+		what := "running there"
+		if f.secure.on {
+			what = "running there with --dtls"
+		}
+		return fmt.Errorf("nothing listens on UDP %s: is the gateway %s? (--host, --port)", f.address(), what)
 	case errors.Is(err, client.ErrNoAnswer):
 		return fmt.Errorf("no answer from %s: is the gateway running there, and does a firewall let UDP pass? (%w)", f.address(), err)
 	case errors.Is(err, client.ErrDisconnected):
 		return fmt.Errorf("the gateway at %s has ended the connection: it was restarted, has lost its broker, or another client has the id %q", f.address(), f.id)
+	case f.secure.on && errors.Is(err, syscall.EMSGSIZE):
+		return fmt.Errorf("the message does not fit into a datagram (%w)", err)
 	case errors.Is(err, syscall.EMSGSIZE), errors.Is(err, client.ErrTooLarge):
 		return fmt.Errorf("the message does not fit into a datagram: UDP takes 65507 octets with MQTT-SN's own (%w)", err)
 	default:
@@ -54,6 +63,8 @@ func explainCode(f *clientFlags, e *client.ReturnCodeError) error {
 	switch {
 	case e.Code == mqttsn.Congestion:
 		advice = "the gateway has no broker or no room now: try again later"
+	case e.Request == mqttsn.TypeConnect && f.secure.name != "" && f.secure.name != f.id:
+		advice = fmt.Sprintf("the gateway may want the client id %q, the name that the key or certificate is for (leave -i out), or have gateway.identity_client_ids changed", f.secure.name)
 	case e.Request == mqttsn.TypeConnect:
 		advice = fmt.Sprintf("the gateway may not accept the client id %q, or the will", f.id)
 	case e.Code == mqttsn.InvalidTopicID:
@@ -70,6 +81,8 @@ func explainCode(f *clientFlags, e *client.ReturnCodeError) error {
 func explainDial(f *clientFlags, err error) error {
 	var dns *net.DNSError
 	switch {
+	case errors.Is(err, syscall.ECONNREFUSED):
+		return f.explain(err)
 	case errors.As(err, &dns):
 		return fmt.Errorf("host %s is not known (--host): %w", f.host, err)
 	case errors.Is(err, syscall.EADDRINUSE):

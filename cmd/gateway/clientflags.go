@@ -36,6 +36,9 @@ type clientFlags struct {
 	forwarder bool
 	nodeID    string
 
+	secure   secureFlags
+	stableID bool // the id is the same each time
+
 	willTopic   string
 	willPayload string
 	willQoS     int
@@ -48,13 +51,14 @@ func (f *clientFlags) add(flags *pflag.FlagSet, name string) {
 	flags.StringVarP(&f.host, "host", "h", "127.0.0.1", "`host` of the gateway")
 	flags.Uint16VarP(&f.port, "port", "p", 1883, "UDP `port` of the gateway")
 	flags.Uint16Var(&f.localPort, "cport", 0, "UDP `port` to send from; 0 is any")
-	flags.StringVarP(&f.id, "id", "i", fmt.Sprintf("gateway-%s-%d", name, pid), "client `id`")
+	flags.StringVarP(&f.id, "id", "i", fmt.Sprintf("gateway-%s-%d", name, pid), "client `id`; with DTLS the default is the name that the key or certificate is for")
 	flags.Uint16VarP(&f.keepAlive, "keepalive", "k", 10, "keep alive in `seconds`; 0 is none")
 	flags.CountVarP(&f.debug, "debug", "d", "say what is sent and received; twice: its octets too")
 	flags.DurationVar(&f.tretry, "t-retry", 5*time.Second, "`time` after which an unanswered packet is sent again")
 	flags.IntVar(&f.nretry, "n-retry", 3, "`times` that an unanswered packet is sent again")
 	flags.BoolVar(&f.forwarder, "fe", false, "speak as a client behind a forwarder (forwarder encapsulation)")
 	flags.StringVar(&f.nodeID, "wlnid", fmt.Sprintf("%X", pid), "wireless node `id` of the client behind the forwarder")
+	f.secure.add(flags)
 	flags.StringVar(&f.willTopic, "will-topic", "", "`topic` of the will, which the gateway publishes if it loses the client")
 	flags.StringVar(&f.willPayload, "will-payload", "", "`message` of the will")
 	flags.IntVar(&f.willQoS, "will-qos", 0, "`QoS` of the will: 0, 1 or 2")
@@ -89,6 +93,16 @@ func (f *clientFlags) check(flags *pflag.FlagSet) error {
 	case f.forwarder && (len(f.nodeID) < 1 || len(f.nodeID) > mqttsn.MaxNodeID):
 		return fmt.Errorf("--wlnid has %d octets, must have 1 to %d", len(f.nodeID), mqttsn.MaxNodeID)
 	}
+	if err := f.secure.check(flags); err != nil {
+		return err
+	}
+	f.stableID = flags.Changed("id")
+	if f.secure.on && !flags.Changed("port") {
+		f.port = securePort
+	}
+	if f.secure.name != "" && !f.stableID {
+		f.id, f.stableID = f.secure.name, true // the gateway lets it have no other
+	}
 	return nil
 }
 
@@ -113,22 +127,21 @@ type dialogue struct {
 	refusal   error // of a QoS 0 message, which no call waits for
 }
 
-// open makes the dialogue; nothing is sent yet. onMessage may be nil.
-func (f *clientFlags) open(cmd *cobra.Command, onMessage func(client.Message)) (*dialogue, error) {
+// open makes the dialogue; no packet is sent yet. It ends with ctx, which is the command's
+// own or descends from it. onMessage may be nil.
+func (f *clientFlags) open(ctx context.Context, cmd *cobra.Command, onMessage func(client.Message)) (*dialogue, error) {
 	d := &dialogue{flags: f, log: cmd.ErrOrStderr(), user: cmd.Context()}
-	d.ctx, d.stop = context.WithCancelCause(d.user)
-	dialer := net.Dialer{}
-	if f.localPort != 0 {
-		dialer.LocalAddr = &net.UDPAddr{Port: int(f.localPort)}
-	}
-	udp, err := dialer.DialContext(d.ctx, "udp", f.address())
+	d.ctx, d.stop = context.WithCancelCause(ctx)
+	socket, err := f.dial(d.ctx, d.log)
 	if err != nil {
-		return nil, explainDial(f, err)
+		d.stop(nil)
+		return nil, err
 	}
-	var conn client.Conn = udp
+	var conn client.Conn = socket
 	if f.forwarder {
-		if conn, err = client.Forwarded(udp, []byte(f.nodeID)); err != nil {
-			return nil, errors.Join(err, udp.Close())
+		if conn, err = client.Forwarded(socket, []byte(f.nodeID)); err != nil {
+			d.stop(nil)
+			return nil, errors.Join(err, socket.Close())
 		}
 	}
 	o := client.Options{
@@ -147,6 +160,22 @@ func (f *clientFlags) open(cmd *cobra.Command, onMessage func(client.Message)) (
 	}
 	d.Client = client.New(conn, o)
 	return d, nil
+}
+
+// dial opens a socket, with DTLS a connection.
+func (f *clientFlags) dial(ctx context.Context, log io.Writer) (net.Conn, error) {
+	if f.secure.on {
+		return f.dialSecure(ctx, log)
+	}
+	dialer := net.Dialer{}
+	if f.localPort != 0 {
+		dialer.LocalAddr = &net.UDPAddr{Port: int(f.localPort)}
+	}
+	udp, err := dialer.DialContext(ctx, "udp", f.address())
+	if err != nil {
+		return nil, explainDial(f, err)
+	}
+	return udp, nil
 }
 
 // connect connects to the gateway.

@@ -14,10 +14,13 @@ const pubLong = `pub publishes as an MQTT-SN client, to any MQTT-SN gateway. The
 (mqtt-sn-tools), and some more.
 
 A topic of two octets is a short topic, -T is a pre-defined topic id; both need no
-registration. QoS -1 sends without a connection, and needs one of the two.`
+registration. QoS -1 sends without a connection, and needs one of the two.
+
+With --psk-file, --cafile or --dtls everything is encrypted with DTLS.`
 
 const pubExample = `  gateway pub -t sensors/1/temperature -m 21.5 -q 1
   gateway pub -h 192.0.2.1 -T 7 -m on -q -1
+  gateway pub --psk-file psk -t sensors/1/temperature -m 21.5 -q 1
   sensor-log | gateway pub -t sensors/1/log -l`
 
 // pubFlags are the flags of gateway pub.
@@ -122,7 +125,7 @@ func (f *pubFlags) run(cmd *cobra.Command, topic client.Topic) error {
 	if err != nil {
 		return err
 	}
-	d, err := f.open(cmd, nil)
+	d, err := f.open(cmd.Context(), cmd, nil)
 	if err != nil {
 		return err
 	}

@@ -17,11 +17,13 @@ those of mqtt-sn-sub (mqtt-sn-tools), and some more.
 
 A topic of two octets without wildcards is a short topic, -T is a pre-defined topic id.
 With -e the client sleeps, and wakes up every so many seconds to collect its messages; it
-is left asleep at the end.`
+is left asleep at the end. With --psk-file, --cafile or --dtls everything is encrypted with
+DTLS.`
 
 const subExample = `  gateway sub -t 'sensors/#' -v
   gateway sub -i meter-7 -c -q 1 -t commands/meter-7 -e 60
-  gateway sub -t sensors/1/temperature -C 1 -W 10`
+  gateway sub -t sensors/1/temperature -C 1 -W 10
+  gateway sub --psk-file psk -t 'sensors/#' -v`
 
 // subFlags are the flags of gateway sub.
 type subFlags struct {
@@ -76,7 +78,7 @@ func (f *subFlags) checkAll(cmd *cobra.Command) error {
 	if f.qos < 0 || f.qos > 2 {
 		return fmt.Errorf("--qos is %d, must be 0, 1 or 2", f.qos)
 	}
-	if f.keepSession && !flags.Changed("id") {
+	if f.keepSession && !f.stableID {
 		return errors.New("-c needs -i: a session is kept under the client id, and without -i that is another each time")
 	}
 	if f.one {
@@ -123,18 +125,22 @@ var errEnough = errors.New("enough messages")
 
 func (f *subFlags) run(cmd *cobra.Command) error {
 	p := &printer{w: cmd.OutOrStdout(), withTopic: f.withTopic || f.withTime, withTime: f.withTime, left: f.count}
-	d, err := f.open(cmd, p.print)
-	if err != nil {
+	ctx := cmd.Context()
+	if f.timeout > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeoutCause(ctx, time.Duration(f.timeout)*time.Second,
+			&exitError{fmt.Errorf("timed out after %d s", f.timeout), exitTimeout})
+		defer cancel()
+	}
+	d, err := f.open(ctx, cmd, p.print)
+	switch {
+	case err != nil && cmd.Context().Err() != nil:
+		return nil // a signal while connecting is as good an end as any
+	case err != nil:
 		return err
 	}
 	defer d.close()
 	p.hold, p.stop = d.Hold, d.stop
-	if f.timeout > 0 {
-		timer := time.AfterFunc(time.Duration(f.timeout)*time.Second, func() {
-			d.stop(&exitError{fmt.Errorf("timed out after %d s", f.timeout), exitTimeout})
-		})
-		defer timer.Stop()
-	}
 	err = f.receive(d)
 	if errors.Is(err, errEnough) || d.interrupted(err) {
 		err = nil
