@@ -62,7 +62,7 @@ func TestDTLSSearch(t *testing.T) {
 	r.device("cli-1").ask("03 01 01", "03 02 01")
 }
 
-// TestDTLSForwarder: one that has proven who it is is a forwarder if its name is on the
+// TestDTLSForwarder: who has proven an identity is a forwarder if that identity is on the
 // list. Its nodes may have any ClientID then, so others are not, unless the list says so.
 func TestDTLSForwarder(t *testing.T) {
 	t.Parallel()
