@@ -172,13 +172,13 @@ func (l load) most(other load) load {
 // their time is over.
 func TestDTLSHalfOpen(t *testing.T) {
 	t.Parallel()
-	const strangers, handshakes = 10_000, 256
+	const strangers, handshakes = 10_000, 64
 	for name, c := range map[string]struct {
-		returns                         bool
-		goroutines, octets, goodClients int
+		returns     bool
+		goodClients int
 	}{
-		"WithoutCookie": {false, 300, 8 << 20, 20},
-		"WithCookie":    {true, 5 * handshakes, 40 << 20, 4}, // as its options say
+		"WithoutCookie": {false, 20},
+		"WithCookie":    {true, 4},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -215,7 +215,7 @@ func TestDTLSHalfOpen(t *testing.T) {
 				}
 			}
 			t.Logf("before %v, at most %v", before, most)
-			most.exceeds(t, before, c.goroutines, c.octets)
+			most.exceeds(t, before, 300, 8<<20)
 			if got := met(); got < strangers {
 				t.Errorf("%v strangers got a cookie", got)
 			}

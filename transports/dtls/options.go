@@ -63,7 +63,7 @@ type Options struct {
 	// silent longest, if that is over 10 minutes; otherwise it is turned away.
 	MaxConnections int `mapstructure:"max_connections"`
 	// MaxHandshakes is the most handshakes at the same time per listener, 1 to 65536.
-	// Default 256, which is up to 40 MiB. Clients beyond it take the place of a handshake
+	// Default 64, which is up to 10 MiB. Clients beyond it take the place of a handshake
 	// that has not come to its end in 3 seconds, or try again.
 	MaxHandshakes int `mapstructure:"max_handshakes"`
 	// MaxHandshakesPerPrefix is the most handshakes at the same time from one IPv4 /24 or
@@ -99,7 +99,7 @@ func DefaultOptions() Options {
 		HandshakeTimeout:       30 * time.Second,
 		IdleTimeout:            36 * time.Hour,
 		MaxConnections:         10000,
-		MaxHandshakes:          256,
+		MaxHandshakes:          64,
 		MaxHandshakesPerPrefix: 8,
 		MaxHellosPerPrefix:     100,
 		Queue:                  1 << 20,
