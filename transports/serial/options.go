@@ -39,9 +39,13 @@ type Options struct {
 	// Queue is how many octets may wait to be written, 256 to 1048576; what does not fit
 	// is dropped and counted. 0 means two seconds' worth of the line's speed, and at least
 	// 2048. Default 0. More waits longer, and a client sends again after T_retry anyway.
+	// When it is full, packets that wait for XBee nodes which did not get their last one
+	// are dropped first.
 	Queue int `mapstructure:"queue"`
 	// NodeQueue is how many of them may wait for one XBee node, 128 to 1048576. Default
-	// 2048, some 20 packets.
+	// 2048, some 20 packets. A node never has more than a quarter of queue, or room for
+	// two packets of max_payload if that is more; one that did not get its last packet has
+	// two packets at most. So nodes that are off leave room for the others.
 	NodeQueue int `mapstructure:"node_queue"`
 	// Window is how many packets an XBee module may have in hand, 1 to 32; there is never
 	// more than one for the same node. Default 4. More reaches more nodes at the same time

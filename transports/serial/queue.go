@@ -54,3 +54,15 @@ func (q *fifo) pop() packet {
 	q.octets -= p.charge
 	return p
 }
+
+// unpush takes back the packet that was put last.
+func (q *fifo) unpush() packet {
+	last := len(q.packets) - 1
+	p := q.packets[last]
+	q.packets[last] = packet{}
+	if q.packets = q.packets[:last]; last == 0 {
+		q.packets = nil
+	}
+	q.octets -= p.charge
+	return p
+}

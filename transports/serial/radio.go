@@ -20,7 +20,7 @@ type radio struct {
 	framing       framing.Framing
 	log           *slog.Logger
 	counts        *counts
-	max, nodeMax  int // octets that may wait
+	max, nodeMax  int // octets that may wait: of all, for one node
 	window        int
 	statusTimeout time.Duration
 	firmware      string // of Options
@@ -61,7 +61,7 @@ func newRadio(o Options, c *counts, log *slog.Logger) *radio {
 		log:           log,
 		counts:        c,
 		max:           o.queue(),
-		nodeMax:       o.NodeQueue,
+		nodeMax:       o.share(),
 		window:        o.Window,
 		statusTimeout: o.StatusTimeout,
 		firmware:      o.XBeeFirmware,
@@ -84,15 +84,13 @@ func (r *radio) broadcast(radius uint8, data []byte) reason {
 
 func (r *radio) queue(to transports.Addr, radius uint8, data []byte) reason {
 	charge := len(data) + xbeeOverhead
-	if r.waiting+charge > r.max {
-		return queueFull
+	if why := r.admit(to, charge); why != taken {
+		return why
 	}
 	n := r.nodes[to]
 	if n == nil {
 		n = &node{addr: to}
 		r.nodes[to] = n
-	} else if n.queue.octets+charge > r.nodeMax {
-		return nodeQueueFull
 	}
 	if len(n.queue.packets) == 0 && n.id == 0 {
 		r.ready = append(r.ready, n)

@@ -23,7 +23,8 @@ type Stats struct {
 	// Drops are lost datagrams and frames by their reason; every reason is there.
 	//
 	//	queue_full       not sent: queue octets were waiting
-	//	node_queue_full  not sent: node_queue octets were waiting for this node
+	//	node_queue_full  not sent: all that node_queue allows was waiting for this node, or
+	//	                 it had not got its last packet and another node needed the room
 	//	oversize         not sent: longer than max_payload, or empty
 	//	unknown_peer     not sent: an address that this line has not
 	//	line_down        not sent: the port was not open, or was lost while it waited
