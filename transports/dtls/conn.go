@@ -44,10 +44,15 @@ type conn struct {
 	seen  atomic.Int64 // when something valid came last, by link.clock
 	ended atomic.Int32 // an ending: why it is closed
 
-	sending sync.Mutex // one message at a time: busy is its outcome
-	busy    atomic.Bool
+	sending    sync.Mutex // one message at a time: busy and refused are its outcome; guards held
+	busy       atomic.Bool
+	refused    atomic.Bool
+	held       [][]byte // messages that wait for the client's new network to be believed
+	heldOctets int
 
-	current *path // of the library's reader alone
+	// Of the library's reader alone.
+	current *path // where the client is
+	inHand  int   // octets of the datagram that the library has last been given
 
 	mu          sync.Mutex // guards what follows
 	more        sync.Cond  // something of it has changed for ReadFrom
@@ -62,10 +67,7 @@ type conn struct {
 	// pending until it is done, for only then is a new address in force for the answer.
 	processing bool
 	pending    [][]byte
-	// credit is how many octets may go to a new address until a second valid record has
-	// come from there; noLimit: any.
-	credit int
-	proofs int
+	trust      trust
 }
 
 // stage is where a connection is in its life.
@@ -89,8 +91,6 @@ const (
 	endedByClose
 )
 
-const noLimit = -1
-
 // packet is a datagram on its way to the library.
 type packet struct {
 	data []byte
@@ -99,7 +99,8 @@ type packet struct {
 
 // newConn prepares the connection that h, whose cookie is valid, asks for.
 func (l *Link) newConn(h hello, datagram []byte, from path) (*conn, context.Context, error) {
-	c := &conn{link: l, origin: from, current: &from, at: from.peer, prefix: prefixOf(from.peer.Addr()), credit: noLimit}
+	c := &conn{link: l, origin: from, current: &from, at: from.peer, prefix: prefixOf(from.peer.Addr())}
+	c.trust.believed = c.prefix
 	c.more.L = &c.mu
 	copy(c.cookie[:], h.cookie())
 	c.id = newConnectionID()
@@ -130,6 +131,7 @@ func (c *conn) run(ctx context.Context) {
 		c.link.failed(c, err)
 	}
 	_ = c.assoc.close()
+	c.dropHeld()
 	c.link.forget(c)
 }
 
@@ -156,11 +158,6 @@ func (c *conn) accept(data []byte) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.heard = true
-	if c.credit != noLimit {
-		if c.proofs++; c.proofs > 1 {
-			c.credit = noLimit
-		}
-	}
 	switch {
 	case len(data) == 0:
 	case c.processing:
@@ -215,24 +212,18 @@ func (c *conn) push(data []byte, from path) {
 	c.more.Signal()
 }
 
-// send encrypts and sends a message; transports.ErrBusy says that the socket is full.
-func (c *conn) send(data []byte) error {
-	c.sending.Lock()
-	defer c.sending.Unlock()
-	c.mu.Lock()
-	if c.credit != noLimit {
-		if c.credit < len(data)+overhead {
-			c.mu.Unlock()
-			return errUnproven
-		}
-		c.credit -= len(data) + overhead
-	}
-	c.mu.Unlock()
+// write encrypts and sends a message at once; errUnproven says that it was not sent since
+// so much may not go to where the client is now.
+func (c *conn) write(data []byte) error {
 	c.busy.Store(false)
+	c.refused.Store(false)
 	if err := c.assoc.write(data); err != nil {
 		return errGone
 	}
-	if c.busy.Load() {
+	switch {
+	case c.refused.Load():
+		return errUnproven
+	case c.busy.Load():
 		return transports.ErrBusy
 	}
 	return nil

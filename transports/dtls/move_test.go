@@ -238,46 +238,6 @@ func TestReplay(t *testing.T) {
 	}
 }
 
-// TestUnproven: somebody forwards the client's newest record from elsewhere. Until another
-// comes from there, only little is sent there.
-func TestUnproven(t *testing.T) {
-	o := pskOptions(t)
-	l := openLink(t, o, quiet())
-	peers := make(chan transports.Addr, 10)
-	serve(t, l, func(batch []transports.Datagram) { peers <- batch[0].Addr })
-	r, c := roam(t, l, withID(withKey("sensor-1", testKey)))
-	if _, err := c.Write([]byte("x")); err != nil {
-		t.Fatal(err)
-	}
-	peer := wait(t, peers)
-	batch := make([]transports.Datagram, 20)
-	for i := range batch {
-		batch[i] = transports.Datagram{Addr: peer, Data: make([]byte, 1000)}
-	}
-	if sent, err := l.Send(batch); sent != len(batch) || err != nil {
-		t.Fatalf("before: %d, %v", sent, err)
-	}
-	r.hop(t)
-	if _, err := c.Write([]byte("x")); err != nil {
-		t.Fatal(err)
-	}
-	wait(t, peers)
-	sent, err := l.Send(batch)
-	if sent != 2*o.MTU/(1000+overhead) || !errors.Is(err, errUnproven) {
-		t.Errorf("after a move: %d, %v", sent, err)
-	}
-	if _, err := c.Write([]byte("x")); err != nil {
-		t.Fatal(err)
-	}
-	wait(t, peers)
-	if sent, err := l.Send(batch); sent != len(batch) || err != nil {
-		t.Errorf("after another record: %d, %v", sent, err)
-	}
-	if s := l.Stats(); s.Moved != 1 || s.Drops.Unproven != 18 {
-		t.Errorf("%+v", s)
-	}
-}
-
 // TestStolenAddress: a client that writes another's address into its datagrams does not get
 // what comes from there.
 func TestStolenAddress(t *testing.T) {

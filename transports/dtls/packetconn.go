@@ -37,9 +37,11 @@ func (c *conn) ReadFrom(b []byte) (int, net.Addr, error) {
 		c.proof.offer(p.data)
 	}
 	from := c.current
-	if *from != p.from {
-		from = &p.from
+	if *from != p.from || c.trust.doubtful.IsValid() {
+		// By this very pointer settle knows that the datagram was valid, and the newest.
+		from = &path{p.from.peer, p.from.local, p.from.zone}
 	}
+	c.inHand = len(p.data)
 	return copy(b, p.data), from, nil
 }
 
@@ -47,19 +49,16 @@ func (c *conn) ReadFrom(b []byte) (int, net.Addr, error) {
 // whether it will ever prove who it is.
 func (c *conn) settle() {
 	now, ok := c.assoc.remote().(*path)
-	moved := ok && now != c.current
-	if moved {
+	fresh := ok && now != c.current
+	if fresh {
 		if now.peer != c.current.peer {
 			c.link.move(c, now.peer)
 		}
 		c.current = now
 	}
 	c.mu.Lock()
-	defer c.mu.Unlock()
-	if moved {
-		// On the way somebody may have copied the client's last record and sent it from
-		// elsewhere, so the new address is believed with reserve (RFC 9146, 6).
-		c.credit, c.proofs = 2*c.link.options.MTU, min(len(c.pending), 1)
+	if fresh {
+		c.trust.came(prefixOf(now.peer.Addr()), c.inHand, c.link.clock())
 	}
 	c.processing = false
 	for _, data := range c.pending {
@@ -68,6 +67,10 @@ func (c *conn) settle() {
 	c.pending = nil
 	if !c.established && c.proof.hopeless() {
 		c.cancel()
+	}
+	c.mu.Unlock()
+	if fresh {
+		c.sendHeld()
 	}
 }
 
@@ -87,6 +90,13 @@ func (c *conn) WriteTo(b []byte, addr net.Addr) (int, error) {
 			}
 			return len(b), nil
 		}
+	}
+	c.mu.Lock()
+	allowed := c.trust.spend(prefixOf(to.peer.Addr()), len(out))
+	c.mu.Unlock()
+	if !allowed {
+		c.refused.Store(true)
+		return len(b), nil
 	}
 	if err := c.link.socket.send(out, *to); errors.Is(err, transports.ErrBusy) {
 		c.busy.Store(true)

@@ -87,7 +87,8 @@ type Drops struct {
 	Unsendable uint64
 	// Busy were to be sent when the socket was full.
 	Busy uint64
-	// Unproven were to be sent to a new address from which too little has come yet.
+	// Unproven were to be sent to a client that has moved to another network, from which
+	// too little has come yet; up to 32 KiB wait, and are counted if the connection ends.
 	Unproven uint64
 }
 
