@@ -25,7 +25,9 @@ type Options struct {
 	// can change a packet unnoticed. Default false.
 	CRC bool `mapstructure:"crc"`
 	// APIMode is the mode of an XBee module, its setting AP: 1, or 2, which escapes and
-	// so finds the next frame at once after an error. Default 2.
+	// so finds the next frame at once after an error. Default 2, which is recommended: in
+	// mode 1 noise on the line can hold back frames until it is silent for 300 ms, and a
+	// frame with such a pause within is lost. Mode 2 bears pauses of up to a second.
 	APIMode int `mapstructure:"api_mode"`
 	// XBeeFirmware is which frames an XBee module speaks: zigbee (also DigiMesh), 802.15.4
 	// (the first series), or auto, which takes the module for zigbee until it sends a

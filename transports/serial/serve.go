@@ -248,14 +248,21 @@ func (in *reader) decode(octets []byte) []transports.Datagram {
 	return in.batch
 }
 
-// patience is how many silences end a frame. Only raw packets need the first one to be
-// found again after an error; all others have marks for that, and an adapter or a busy
-// sender may well pause so long within a frame.
+// patience is how many silences end a frame. Raw packets need the first one to be found
+// again after an error. SLIP, COBS and API mode 2 have marks that stand nowhere else, and
+// an adapter or a busy sender may well pause for long within a frame. In API mode 1 the
+// mark stands within frames too, so one octet of noise that looks like it swallows the
+// frames that follow until there is a pause: three silences, as fewer would tear good
+// frames apart, and more would seldom come in a network that sends often.
 func (l *Link) patience() int {
-	if l.o.Framing == framingRaw {
+	switch {
+	case l.o.Framing == framingRaw:
 		return 1
+	case l.o.Framing == framingXBee && l.o.APIMode == 1:
+		return 3
+	default:
+		return 10
 	}
-	return 10
 }
 
 // receive copies what a packet carries, as it is valid during the call only.
