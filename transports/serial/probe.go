@@ -73,7 +73,8 @@ const probeTime = 3 * time.Second
 // its settings, and listens with other framings, for some seconds or until ctx is done.
 // It changes no setting and sends nothing into the network. An error says that the port
 // does not open or was lost. Octets that a device sends while it is opened count as heard
-// only from then on.
+// only from then on. The port is closed when Probe returns, or, if its driver holds up
+// what was written, when it lets go.
 func Probe(ctx context.Context, o Options) (ProbeResult, error) {
 	if err := o.Validate(); err != nil {
 		return ProbeResult{}, err
@@ -88,16 +89,18 @@ func probe(ctx context.Context, o Options, opener opener) (ProbeResult, error) {
 	if err != nil {
 		return ProbeResult{}, err
 	}
-	defer func() {
-		p.Discard()
-		_ = p.Close()
-	}()
 	ctx, cancel := context.WithTimeout(ctx, probeTime)
 	defer cancel()
 	if o.Framing == framingXBee {
 		return probeModule(ctx, p, o)
 	}
+	defer hangUp(p)
 	return probeLine(ctx, p, newLine(o).framing)
+}
+
+func hangUp(p port) {
+	p.Discard()
+	_ = p.Close()
 }
 
 // probeLine listens.
@@ -150,15 +153,19 @@ func listen(ctx context.Context, p port, more func(octets []byte) bool) error {
 // counted from 1; no query has an octet that mode 2 would escape.
 var questions = [][2]byte{{'A', 'P'}, {'V', 'R'}, {'S', 'H'}, {'S', 'L'}, {'N', 'P'}}
 
-// probeModule asks. A module escapes its answers in mode 2 and not in mode 1, so they are
-// read both ways.
+// probeModule asks, and closes the port. A module escapes its answers in mode 2 and not in
+// mode 1, so they are read both ways.
 func probeModule(ctx context.Context, p port, o Options) (ProbeResult, error) {
 	var result ProbeResult
 	modes := [2]framing.Decoder{framing.XBee(1).NewDecoder(), framing.XBee(2).NewDecoder()}
 	var frames [2]uint64
 	var answers [2]answers
-	asked := make(chan error, 1)
-	go func() { asked <- ask(p) }() // the port may take nothing
+	var asking error
+	asked := make(chan struct{})
+	go func() { // the port may take nothing
+		defer close(asked)
+		asking = ask(p)
+	}()
 	err := listen(ctx, p, func(octets []byte) bool {
 		result.Octets += uint64(len(octets))
 		for i, decoder := range modes {
@@ -172,12 +179,18 @@ func probeModule(ctx context.Context, p port, o Options) (ProbeResult, error) {
 		}
 		return !answers[0].complete() && !answers[1].complete()
 	})
-	select {
-	case asking := <-asked:
-		err = first(err, asking)
-	case <-time.After(patience):
-		p.Discard()
+	if !within(asked, patience) {
+		p.Discard() // may end the Write
 		err = first(err, errStuck)
+	}
+	if within(asked, patience) {
+		err = first(err, asking)
+		hangUp(p)
+	} else { // the Write has the port until it ends
+		go func() {
+			<-asked
+			_ = p.Close()
+		}()
 	}
 	best := 0
 	if len(answers[1]) > len(answers[0]) || len(answers[1]) == len(answers[0]) && o.APIMode == 2 {

@@ -203,8 +203,10 @@ func (l *Link) take(b []byte, budget int) (grown []byte, n int, due time.Time) {
 }
 
 // Close ends Serve, which then closes the port: the device is free when Serve has
-// returned. A link that is not served is closed at once. Close may be called from any
-// goroutine and more than once.
+// returned, unless its driver still holds up what is being written, as with a line on
+// which the other end takes nothing; then it is free when the driver lets go. A link that
+// is not served is closed at once. Close may be called from any goroutine and more than
+// once.
 func (l *Link) Close() error {
 	l.shut()
 	l.mu.Lock()

@@ -50,9 +50,9 @@ func (l *Link) serve(p port, recv func(batch []transports.Datagram)) error {
 	l.mu.Lock()
 	l.up, l.since = false, time.Now()
 	l.mu.Unlock()
-	l.end(p, w, err)
+	unwritten := l.end(p, w, err)
 	l.mu.Lock()
-	l.counts.dropped[lineDown].Add(uint64(l.medium.lose(int(w.taken.Load()))))
+	l.counts.dropped[lineDown].Add(uint64(l.medium.lose(unwritten) + unwritten))
 	l.mu.Unlock()
 	return err
 }
@@ -83,10 +83,11 @@ func (l *Link) read(p port, w *writer, recv func(batch []transports.Datagram)) e
 	}
 }
 
-// end closes the port when the writer has ended. A writer that does not end is left alone
-// with the port: closing that would not end it, and the next port with this device could
-// not write either. reopen waits for it.
-func (l *Link) end(p port, w *writer, err error) {
+// end closes the port when the writer has ended, and returns how many packets that one
+// had taken and not written. A writer that does not end is left alone with the port:
+// closing that would not end it, and the next port with this device could not write
+// either. reopen waits for it.
+func (l *Link) end(p port, w *writer, err error) (unwritten int) {
 	close(w.stop)
 	l.freed = make(chan struct{})
 	if !within(w.done, patience) {
@@ -97,7 +98,7 @@ func (l *Link) end(p port, w *writer, err error) {
 				_ = p.Close()
 				close(freed)
 			}(l.freed)
-			return
+			return w.give()
 		}
 	}
 	if err == nil { // closed in good order
@@ -106,6 +107,7 @@ func (l *Link) end(p port, w *writer, err error) {
 	p.Discard()
 	_ = p.Close()
 	close(l.freed)
+	return w.give()
 }
 
 // patience is how long the end of a port waits for the writer, and for the line to carry

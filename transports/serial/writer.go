@@ -16,7 +16,7 @@ type writer struct {
 	err  error         // why, valid after done; nil after stop
 
 	began   time.Time
-	taken   atomic.Int64 // packets that were taken from the medium and are not written
+	taken   atomic.Int64 // packets that were taken from the medium and are not written, nor counted
 	writing atomic.Int64 // 1 ns more than the time from began to the start of the present Write; 0: none
 }
 
@@ -30,6 +30,10 @@ func newWriter(l *Link, p port) *writer {
 		began: time.Now(),
 	}
 }
+
+// give hands the packets that are taken and not written to who counts them: the writer as
+// sent, or who ends the port as lost. 0: the other was first.
+func (w *writer) give() int { return int(w.taken.Swap(0)) }
 
 // stuck reports whether a Write has lasted longer than any line takes for what the writer
 // gives it.
@@ -69,11 +73,9 @@ func (w *writer) run() {
 			continue
 		}
 		w.taken.Store(int64(n))
-		if w.err = w.write(b); w.err != nil {
-			w.link.counts.dropped[lineDown].Add(uint64(n))
-			return
+		if w.err = w.write(b); w.err != nil || w.give() == 0 {
+			return // those that were not written are counted by who ends the port
 		}
-		w.taken.Store(0)
 		w.link.counts.sent.Add(uint64(n))
 		w.link.counts.sentOctets.Add(uint64(len(b)))
 	}
