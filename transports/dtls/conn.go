@@ -124,7 +124,10 @@ func (l *Link) newConn(h hello, datagram []byte, from path) (*conn, context.Cont
 func (c *conn) run(ctx context.Context) {
 	err := c.assoc.handshake(ctx)
 	c.cancel()
-	if err == nil && c.link.establish(c) {
+	if err == nil {
+		err = c.link.establish(c)
+	}
+	if err == nil {
 		c.read()
 		c.link.closed(c)
 	} else {

@@ -198,7 +198,7 @@ func selfSigned(now time.Time) (*tls.Certificate, error) {
 	return &tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key, Leaf: leaf}, nil
 }
 
-var errNoName = errors.New("the certificate has neither a common name nor an alternative one")
+var errNoName = errors.New("it has no common name, DNS name, URI or e-mail address by which to know the client")
 
 // certificateName is the name that the holder of a certificate has proven: its common
 // name, or without one its first DNS name, URI or e-mail address.

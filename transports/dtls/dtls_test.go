@@ -5,6 +5,7 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"errors"
+	"io"
 	"net"
 	"net/netip"
 	"strings"
@@ -119,14 +120,20 @@ func TestRefused(t *testing.T) {
 		{"foreign certificate", certs, with(foreign, nil), Failures{Certificate: 1}, "certificate rejected", true},
 		{"expired certificate", certs, with(ca, func(c *x509.Certificate) { c.NotAfter = time.Now().Add(-time.Minute) }),
 			Failures{Certificate: 1}, "certificate rejected", true},
+		{"certificate without a name", certs, with(ca, func(c *x509.Certificate) {
+			c.Subject, c.DNSNames, c.IPAddresses = pkix.Name{Organization: []string{"Meters"}}, nil, nil
+		}), Failures{Certificate: 1}, "by which to know the client", true},
 		{"client does not trust us", certs, []dtls.ClientOption{dtls.WithRootCAs(foreign.pool()), dtls.WithServerName("gateway.test")},
 			Failures{Refused: 1}, "the client ended it", true},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			log := &logBuffer{}
 			l := echo(t, c.o, log.logger())
-			if _, err := connect(t, l.Addr(), c.client...); err == nil {
-				t.Fatal("the handshake succeeded")
+			if client, err := connect(t, l.Addr(), c.client...); err == nil {
+				// A client may believe that it is in before it is told otherwise.
+				if _, err := client.Read(make([]byte, 10)); !errors.Is(err, io.EOF) {
+					t.Fatalf("the handshake succeeded, then %v", err)
+				}
 			}
 			until(t, "the failure being counted", func() bool { return l.Stats().Failed != Failures{} })
 			if s := l.Stats(); s.Failed != c.want || s.Connections != 0 || s.Handshakes != 0 {

@@ -44,6 +44,8 @@ func (l *Link) failureOf(c *conn, err error) failure {
 	switch {
 	case errors.Is(err, errFull):
 		return failure{&f.full, "no room: " + err.Error()}
+	case errors.Is(err, errNoName):
+		return failure{&f.certificate, "client certificate rejected: " + err.Error()}
 	case p.rejected > 0 && p.known:
 		return failure{&f.wrongKey, "wrong key for this identity"}
 	case p.rejected > 0:
@@ -89,9 +91,6 @@ func alertName(code byte) string {
 
 // failed reports and counts a handshake that failed.
 func (l *Link) failed(c *conn, err error) {
-	if err == nil {
-		err = errFull
-	}
 	why := l.failureOf(c, err)
 	why.counter.Add(1)
 	if why.counter == &l.counters.failed.wrongKey || why.counter == &l.counters.failed.unknownIdentity {

@@ -2,6 +2,7 @@ package dtls
 
 import (
 	"bytes"
+	"errors"
 	"net/netip"
 )
 
@@ -89,7 +90,7 @@ func (c *conn) send(data []byte) error {
 	defer c.sending.Unlock()
 	if len(c.held) == 0 {
 		err := c.write(data)
-		if err != errUnproven {
+		if !errors.Is(err, errUnproven) {
 			return err
 		}
 	}
@@ -107,11 +108,11 @@ func (c *conn) sendHeld() {
 	c.sending.Lock()
 	defer c.sending.Unlock()
 	for len(c.held) > 0 {
-		switch err := c.write(c.held[0]); err {
-		case nil:
-		case errUnproven:
+		switch err := c.write(c.held[0]); {
+		case err == nil:
+		case errors.Is(err, errUnproven):
 			return
-		case errGone:
+		case errors.Is(err, errGone):
 			c.link.counters.drop.unsendable.Add(1)
 		default:
 			c.link.counters.drop.busy.Add(1)

@@ -34,7 +34,7 @@ type Options struct {
 	// certificate: none (they are not asked), optional, or required. Default none. The
 	// name that a client has proven is its pre-shared key's identity, or its
 	// certificate's common name, or without one the first DNS name, URI or e-mail address
-	// in it.
+	// in it; with required, a certificate with none of these is refused.
 	ClientCertificates string `mapstructure:"client_certificates"`
 
 	// ConnectionID offers clients a connection id (RFC 9146), by which a device keeps its

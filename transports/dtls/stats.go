@@ -30,8 +30,8 @@ type Failures struct {
 	NoCipherSuite uint64
 	// Version: the client speaks no DTLS 1.2. It was answered without keeping state.
 	Version uint64
-	// Certificate: the client's certificate is missing, has expired or is not from
-	// client_ca_file.
+	// Certificate: the client's certificate is missing, has expired, is not from
+	// client_ca_file, or has no name in it while client_certificates is required.
 	Certificate uint64
 	// Refused: the client has ended it, perhaps since it does not trust our certificate.
 	Refused uint64

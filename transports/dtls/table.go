@@ -9,15 +9,17 @@ import (
 // evictAfter is how long a connection must have been silent to make room for another.
 const evictAfter = 10 * time.Minute
 
-// establish makes a connection of a handshake that has succeeded; false if there is no
-// room for it.
-func (l *Link) establish(c *conn) bool {
-	var name string
+// establish makes a connection of a handshake that has succeeded, unless there is no room
+// for it, or its client has to have a name and has none.
+func (l *Link) establish(c *conn) error {
 	psk, der := c.assoc.identity()
+	name := string(psk)
 	if der != nil {
-		name, _ = certificateName(der) // without a name it has proven none
-	} else {
-		name = string(psk)
+		var err error
+		name, err = certificateName(der)
+		if err != nil && l.options.ClientCertificates == certificatesRequired {
+			return err
+		}
 	}
 	c.seen.Store(l.clock())
 	var evicted, replaced *conn
@@ -25,13 +27,13 @@ func (l *Link) establish(c *conn) bool {
 	l.mu.Lock()
 	if c.stage == gone { // it has had to yield
 		l.mu.Unlock()
-		return false
+		return errFull
 	}
 	if len(l.byNumber) >= l.options.MaxConnections {
 		evicted = l.silentLongest(name)
 		if evicted == nil {
 			l.mu.Unlock()
-			return false
+			return errFull
 		}
 		l.remove(evicted)
 	}
@@ -62,7 +64,7 @@ func (l *Link) establish(c *conn) bool {
 	if replaced != nil {
 		replaced.end(endedReplaced)
 	}
-	return true
+	return nil
 }
 
 // silentLongest is the connection to close when there are too many: the one that has been
