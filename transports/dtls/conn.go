@@ -110,7 +110,7 @@ func (l *Link) newConn(h hello, datagram []byte, from path) (*conn, context.Cont
 	c.fed = len(datagram)
 	c.queued = len(first) + len(datagram)
 	c.seen.Store(l.clock())
-	assoc, err := newAssociation(c, c.current, l.associationOptions(c))
+	assoc, err := newAssociation(c, c.current, l.associationOptions(c, offersKey(h.suites())))
 	if err != nil {
 		return nil, nil, err
 	}

@@ -75,6 +75,10 @@ func loadCredentials(o Options, log *slog.Logger) (*credentials, error) {
 			"sha256", hex.EncodeToString(sum[:]),
 			"make_keys", "echo sensor-1:$(openssl rand -hex 16) > psk; chmod 600 psk; gateway --dtls :8883 --set dtls.psk_file=psk")
 	}
+	if c.keys != nil && c.certificate != nil && o.ClientCertificates == certificatesNone {
+		log.Warn("DTLS has both dtls.psk_file and dtls.certificate_file, and asks for no client certificates: clients that use no pre-shared key may connect without proving who they are",
+			"advice", "set dtls.client_certificates to required, or leave out dtls.certificate_file")
+	}
 	if o.ClientCertificates != certificatesNone {
 		pool, err := loadAuthorities(o.ClientCAFile)
 		if err != nil {

@@ -119,7 +119,7 @@ func newLink(s socket, address netip.AddrPort, o Options, trust *credentials, lo
 // with the library, shows now and not with each client.
 func (l *Link) try() error {
 	c := &conn{link: l}
-	a, err := newAssociation(c, &path{}, l.associationOptions(c))
+	a, err := newAssociation(c, &path{}, l.associationOptions(c, false))
 	if err != nil {
 		return fmt.Errorf("%s: %w", l.name, err)
 	}
@@ -129,8 +129,10 @@ func (l *Link) try() error {
 	return nil
 }
 
-// associationOptions are those of a connection that begins now.
-func (l *Link) associationOptions(c *conn) associationOptions {
+// associationOptions are those of a connection that begins now. One whose client offers
+// cipher suites with a pre-shared key gets one of them if there are keys: the library takes
+// the first that the client names, and with a certificate it would prove no identity.
+func (l *Link) associationOptions(c *conn, offersKey bool) associationOptions {
 	trust := l.trust.Load()
 	o := associationOptions{
 		certificate: trust.certificate,
@@ -139,6 +141,9 @@ func (l *Link) associationOptions(c *conn) associationOptions {
 		mtu:         l.options.MTU,
 		retransmit:  l.options.RetransmitInterval,
 		verified:    c.proof.verify,
+	}
+	if trust.keys != nil && offersKey {
+		o.certificate = nil
 	}
 	if trust.keys != nil {
 		o.psk = func(identity []byte) []byte { return c.proof.key(trust.keys, identity) }

@@ -18,7 +18,9 @@ type Options struct {
 	// PSKFile names the file of pre-shared keys, in the format of Mosquitto's psk_file:
 	// one "identity:hexkey" per line, # begins a comment line. Keys have 1 to 64 octets;
 	// fewer than 16 are warned about. Only its owner and group may read the file. Default
-	// none: no client can connect with a pre-shared key.
+	// none: no client can connect with a pre-shared key. With a certificate_file too,
+	// clients that offer both ways use their key; those that offer none are let in unless
+	// client_certificates is required.
 	PSKFile string `mapstructure:"psk_file"`
 	// CertificateFile names the PEM file of the server's certificate (ECDSA or RSA), its
 	// intermediates after it. Default none; if there is no psk_file either, a certificate
@@ -31,7 +33,8 @@ type Options struct {
 	// come from. Default none. Needed if client_certificates is not none.
 	ClientCAFile string `mapstructure:"client_ca_file"`
 	// ClientCertificates says whether clients that use no pre-shared key show a
-	// certificate: none (they are not asked), optional, or required. Default none. The
+	// certificate: none (they are not asked), optional, or required. Default none. Unless
+	// it is required, a certificate_file lets in clients that prove nothing at all. The
 	// name that a client has proven is its pre-shared key's identity, or its
 	// certificate's common name, or without one the first DNS name, URI or e-mail address
 	// in it; with required, a certificate with none of these is refused.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"encoding/binary"
 	"errors"
 	"io"
 	"net"
@@ -67,6 +68,19 @@ var suites = []dtls.CipherSuiteID{
 	dtls.TLS_PSK_WITH_AES_128_CCM_8,
 	dtls.TLS_PSK_WITH_AES_128_CCM,
 	dtls.TLS_PSK_WITH_AES_128_GCM_SHA256,
+}
+
+// offersKey reports whether one of these cipher suites, two octets each, is one of ours
+// with a pre-shared key.
+func offersKey(offered []byte) bool {
+	for ; len(offered) >= 2; offered = offered[2:] {
+		switch dtls.CipherSuiteID(binary.BigEndian.Uint16(offered)) {
+		case dtls.TLS_ECDHE_PSK_WITH_CHACHA20_POLY1305_SHA256, dtls.TLS_PSK_WITH_AES_128_CCM_8,
+			dtls.TLS_PSK_WITH_AES_128_CCM, dtls.TLS_PSK_WITH_AES_128_GCM_SHA256:
+			return true
+		}
+	}
+	return false
 }
 
 // handshakeHeaders is what the library adds to a fragment of its MTU in a datagram.

@@ -155,6 +155,11 @@ func uint24(b []byte) int { return int(b[0])<<16 | int(b[1])<<8 | int(b[2]) }
 // cookie is what the hello repeats of our HelloVerifyRequest; empty the first time.
 func (h hello) cookie() []byte { return h.body[h.cookieAt+1 : h.cookieEnd] }
 
+// suites are the cipher suites that the hello offers, two octets each.
+func (h hello) suites() []byte {
+	return h.body[h.cookieEnd+2:][:binary.BigEndian.Uint16(h.body[h.cookieEnd:])]
+}
+
 // appendHeader appends the header of a record that is not encrypted.
 func appendHeader(b []byte, kind byte, version uint16, seq uint64, length int) []byte {
 	b = append(b, kind)
