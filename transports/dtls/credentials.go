@@ -1,6 +1,7 @@
 package dtls
 
 import (
+	"bytes"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -96,51 +97,50 @@ func loadCredentials(o Options, log *slog.Logger) (*credentials, error) {
 const maxFile = 64 << 20
 
 func loadKeys(name string) (*keys, error) {
-	f, err := openSecret(name)
+	text, err := readFile(name, true)
 	if err != nil {
 		return nil, err
 	}
-	defer f.Close()
-	k, err := readKeys(io.LimitReader(f, maxFile))
+	k, err := readKeys(bytes.NewReader(text))
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", name, err)
 	}
 	return k, nil
 }
 
-// openSecret opens a file after a look at who else may read it.
-func openSecret(name string) (*os.File, error) {
+// readFile reads a regular file of up to maxFile octets; of a secret one, only if no others
+// can. Files of other kinds may never end, or not even open: a pipe waits for a writer.
+func readFile(name string, secret bool) ([]byte, error) {
+	if info, err := os.Stat(name); err == nil && !info.Mode().IsRegular() {
+		return nil, fmt.Errorf("%s is no regular file: only such are read", name)
+	}
 	f, err := os.Open(name)
 	if err != nil {
 		return nil, err
 	}
+	defer f.Close()
 	info, err := f.Stat()
-	if err == nil {
-		const others = 0o027 // reading, writing and executing by others, writing by the group
-		if mode := info.Mode().Perm(); mode&others != 0 && runtime.GOOS != "windows" {
-			err = fmt.Errorf("%s has mode %#o: others may read or change it; chmod 600 it", name, mode)
-		}
-	}
 	if err != nil {
-		_ = f.Close()
 		return nil, err
 	}
-	return f, nil
+	const others = 0o027 // reading, writing and executing by others, writing by the group
+	if mode := info.Mode().Perm(); secret && mode&others != 0 && runtime.GOOS != "windows" {
+		return nil, fmt.Errorf("%s has mode %#o: others may read or change it; chmod 600 it", name, mode)
+	}
+	if info.Size() > maxFile {
+		return nil, fmt.Errorf("%s is longer than %d octets, the most that is read", name, maxFile)
+	}
+	return io.ReadAll(io.LimitReader(f, maxFile))
 }
 
 // loadCertificate reads a certificate with its chain, and its private key. Its errors begin
 // with the key of the option whose file is at fault.
 func loadCertificate(certificateFile, keyFile string) (*tls.Certificate, error) {
-	chain, err := os.ReadFile(certificateFile)
+	chain, err := readFile(certificateFile, false)
 	if err != nil {
 		return nil, fmt.Errorf("certificate_file: %w", err)
 	}
-	f, err := openSecret(keyFile)
-	if err != nil {
-		return nil, fmt.Errorf("key_file: %w", err)
-	}
-	defer f.Close()
-	key, err := io.ReadAll(io.LimitReader(f, maxFile))
+	key, err := readFile(keyFile, true)
 	if err != nil {
 		return nil, fmt.Errorf("key_file: %w", err)
 	}
@@ -157,7 +157,7 @@ func loadCertificate(certificateFile, keyFile string) (*tls.Certificate, error) 
 }
 
 func loadAuthorities(name string) (*x509.CertPool, error) {
-	text, err := os.ReadFile(name)
+	text, err := readFile(name, false)
 	if err != nil {
 		return nil, err
 	}

@@ -47,6 +47,9 @@ func readKeys(r io.Reader) (*keys, error) {
 	for in.Scan() {
 		number++
 		line := strings.TrimRight(in.Text(), " \t\r")
+		if number == 1 {
+			line = strings.TrimPrefix(line, "\ufeff") // some editors begin a file with it
+		}
 		if line == "" || line[0] == '#' {
 			continue
 		}

@@ -91,6 +91,38 @@ func TestFilePermissions(t *testing.T) {
 	}
 }
 
+// TestByteOrderMark: some editors begin a file with it.
+func TestByteOrderMark(t *testing.T) {
+	k, err := readKeys(strings.NewReader("\ufeffsensor-1:00112233445566778899aabbccddeeff\r\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, known := k.find([]byte("sensor-1")); !known {
+		t.Error("the first line's identity is not known")
+	}
+}
+
+// TestLongFile: a file that is too long is refused, not cut, perhaps within a key.
+func TestLongFile(t *testing.T) {
+	o := DefaultOptions()
+	o.PSKFile = writeFile(t, "psk", "a:00112233445566778899aabbccddeeff\n", 0o600)
+	if err := os.Truncate(o.PSKFile, maxFile+1); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := loadCredentials(o, quiet()); err == nil || !strings.Contains(err.Error(), "is longer than") {
+		t.Errorf("%v", err)
+	}
+}
+
+// TestIrregularFile: what is no regular file is refused at once.
+func TestIrregularFile(t *testing.T) {
+	o := DefaultOptions()
+	o.PSKFile = t.TempDir()
+	if _, err := loadCredentials(o, quiet()); err == nil || !strings.Contains(err.Error(), "no regular file") {
+		t.Errorf("%v", err)
+	}
+}
+
 // FuzzReadKeys: no file makes the reader panic, and what it takes is within its bounds.
 func FuzzReadKeys(f *testing.F) {
 	f.Add([]byte("# c\na:0011\nb:22\n"))
