@@ -149,3 +149,42 @@ func newRelay(t testing.TB, to netip.AddrPort, lose func() bool) string {
 	})
 	return front.LocalAddr().String()
 }
+
+// TestLostChangeCipherSpec: a client that sends each record in a datagram of its own, as
+// tinydtls does, loses its ChangeCipherSpec twice. Its Finished alone is no wrong key.
+func TestLostChangeCipherSpec(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a := newAir()
+		l := airEcho(t, a, pskOptions(t))
+		c, err := connectOver(t, &splitter{end: a.open("198.51.100.1:1"), lose: 2}, l.Addr(), withKey("sensor-1", testKey)...)
+		if err != nil {
+			t.Fatalf("handshake: %v; %+v", err, l.Stats().Failed)
+		}
+		say(t, c, "hello")
+		if s := l.Stats(); s.Failed != (Failures{}) {
+			t.Errorf("%+v", s.Failed)
+		}
+	})
+}
+
+// splitter sends each record in a datagram of its own and loses the first ChangeCipherSpecs.
+type splitter struct {
+	*end
+	lose int
+}
+
+func (s *splitter) WriteTo(b []byte, to net.Addr) (int, error) {
+	for rest := b; len(rest) > 0; {
+		r, after, ok := readRecord(rest)
+		if !ok {
+			return 0, net.ErrClosed
+		}
+		rest = after
+		if r.kind == typeChangeCipherSpec && s.lose > 0 {
+			s.lose--
+		} else if _, err := s.end.WriteTo(r.raw, to); err != nil {
+			return 0, err
+		}
+	}
+	return len(b), nil
+}

@@ -19,7 +19,8 @@ type proof struct {
 	known    bool       // and there is one
 	identity string     // for which
 	verified bool       // the client has proven who it is
-	offered  bool       // the last datagram had an encrypted record
+	changed  bool       // the client has said that it encrypts from now on
+	offered  bool       // the last datagram had an encrypted record, after that
 	rejected int        // so many of these have not proven it
 	ours     byte       // the alert that we have sent
 	theirs   byte       // the alert that they have sent
@@ -55,9 +56,14 @@ func (p *proof) offer(b []byte) {
 		if !ok {
 			return
 		}
-		if r.epoch > 0 {
-			p.offered = true
-		} else if r.kind == typeAlert && len(r.body) == 2 && r.body[0] == alertFatal {
+		switch {
+		case r.epoch > 0:
+			// Without the client's ChangeCipherSpec the library does not even try to
+			// decrypt it: that may have been lost, or be on its way.
+			p.offered = p.changed
+		case r.kind == typeChangeCipherSpec:
+			p.changed = true
+		case r.kind == typeAlert && len(r.body) == 2 && r.body[0] == alertFatal:
 			p.theirs = r.body[1]
 		}
 		b = rest

@@ -12,9 +12,10 @@ const (
 	randomSize      = 32
 	cidSize         = 8 // of the connection ids that we give out
 
-	typeAlert     = 21
-	typeHandshake = 22
-	typeCID       = 25
+	typeChangeCipherSpec = 20
+	typeAlert            = 21
+	typeHandshake        = 22
+	typeCID              = 25
 
 	clientHello        = 1
 	helloVerifyRequest = 3
