@@ -2,8 +2,9 @@
 // a gateway elsewhere, over UDP and in the frames of the forwarder encapsulation
 // [SN-5.5]. The devices know nothing of it, and the gateway sees each of them.
 //
-// A forwarder keeps nothing that matters: the address of a device is in the Wireless
-// Node Id (nodeid.go), its session is in the gateway. It may be restarted at any time.
+// A forwarder keeps nothing that matters for long: the address of a device is in the
+// Wireless Node Id (nodeid.go), its session is in the gateway. It may be restarted at any
+// time; a device with an IP address is sent nothing from then on until it has sent.
 package forward
 
 import (
@@ -11,6 +12,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"strings"
 	"sync"
 	"time"
@@ -27,13 +29,14 @@ type Forwarder struct {
 	uplink  *uplink
 	counts  counts
 	decoder mqttsn.Decoder // of what the gateway sends
+	subnets subnets        // for what the gateway sends
 }
 
 // port is the forwarder's end of one link.
 type port struct {
 	link    transports.Link
 	number  int
-	locals  locals
+	heard   heard
 	decoder mqttsn.Decoder // of what the link receives
 }
 
@@ -49,7 +52,7 @@ func New(o Options, links []transports.Link, log *slog.Logger) (*Forwarder, erro
 	if len(links) > maxLinks {
 		return nil, fmt.Errorf("forwarder: %d links: it can have %d at most", len(links), maxLinks)
 	}
-	f := &Forwarder{options: o, log: log}
+	f := &Forwarder{options: o, log: log, subnets: subnets{list: net.InterfaceAddrs}}
 	for i, l := range links {
 		f.ports = append(f.ports, &port{link: l, number: i})
 	}
@@ -175,9 +178,11 @@ func (f *Forwarder) fromDevice(p *port, d *transports.Datagram) (why reason, ok 
 	if frameHeader+len(id)+len(d.Data) > f.options.MTU {
 		return deviceTooLarge, false
 	}
-	if !d.Multicast {
-		p.locals.note(d.Addr, d.Local)
+	local := d.Local
+	if d.Multicast { // it can be answered, but not from there
+		local = transports.Addr{}
 	}
+	p.heard.note(d.Addr, local)
 	if why, ok := f.uplink.queue.put(id, d.Data); !ok {
 		return why, false
 	}
@@ -253,7 +258,8 @@ func (f *Forwarder) send(p *port, addr transports.Addr, packet []byte) {
 		f.drop(gatewayTooLarge, p, addr, len(packet))
 		return
 	}
-	sent, err := p.link.Send([]transports.Datagram{{Addr: addr, Local: p.locals.of(addr), Data: packet}})
+	local, _ := p.heard.local(addr)
+	sent, err := p.link.Send([]transports.Datagram{{Addr: addr, Local: local, Data: packet}})
 	switch {
 	case sent == 1:
 		f.counts.toDevices.Add(1)

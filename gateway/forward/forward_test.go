@@ -29,7 +29,7 @@ var (
 )
 
 // TestNodeIDs: the gateway and its store keep these ids, so they do not change; and a
-// forwarder that was restarted knows them.
+// forwarder that was restarted knows them, those of IP devices as soon as they send.
 func TestNodeIDs(t *testing.T) {
 	for _, c := range []struct {
 		name string
@@ -59,9 +59,17 @@ func TestNodeIDs(t *testing.T) {
 				w = newWorld(t) // as after a restart
 				w.start()
 				d = w.device(c.addr)
+				var dropped []reason
+				if isIP(c.addr) {
+					w.answer(header + c.id + "0217")
+					d.expect()
+					dropped = append(dropped, gatewayUnknownNode)
+					d.send("02 16")
+					w.expectAtGateway(header + c.id + "0216")
+				}
 				w.answer(header + c.id + "0217")
 				d.expect("02 17")
-				w.expectDrops()
+				w.expectDrops(dropped...)
 			})
 		})
 	}
@@ -223,6 +231,9 @@ func TestBroadcasts(t *testing.T) {
 		w.start()
 		node, host, line := w.deviceOn("0", xbee16), w.deviceOn("1", ip4), w.deviceOn("2", serialPeer)
 
+		host.send("02 16")
+		w.expectAtGateway("0A FE 00 01 C0 00 02 09 12 34 02 16")
+
 		// To all on the node's link, as far as Ctrl says.
 		w.answer("06 FE 02 00 12 34 03 02 01")
 		zigbee.expect(t, "- 2 030201")
@@ -305,32 +316,6 @@ type lost struct{ *memory.Link }
 
 func (l lost) Serve(_ context.Context, _ func([]transports.Datagram)) error {
 	return errors.New("lost for good")
-}
-
-// TestAnswersLeaveFromWhereTheyWereAsked: memory's links refuse others.
-func TestAnswersLeaveFromWhereTheyWereAsked(t *testing.T) {
-	var l locals
-	if got := l.of(ip4); !got.IsZero() {
-		t.Errorf("got %v", got)
-	}
-	l.note(ip4, transports.Addr{})
-	l.note(ip4, ip6)
-	l.note(ip4, ip("192.0.2.1:1883", 0))
-	if got := l.of(ip4).String(); got != "192.0.2.1:1883" {
-		t.Errorf("got %s", got)
-	}
-	for i := range uint64(maxLocals) {
-		l.note(transports.NumberAddr(i), serialPeer)
-	}
-	if got := l.of(ip4).String(); got != "192.0.2.1:1883" {
-		t.Errorf("got %s", got)
-	}
-	for i := range uint64(100 * maxLocals) {
-		l.note(transports.NumberAddr(i), serialPeer)
-	}
-	if !l.of(ip4).IsZero() || len(l.young)+len(l.old) > 2*maxLocals {
-		t.Errorf("%d + %d devices are remembered", len(l.young), len(l.old))
-	}
 }
 
 func TestAnnouncement(t *testing.T) {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"log/slog"
+	"net"
 	"testing"
 
 	"mqttsn-gateway/mqttsn"
@@ -45,6 +46,7 @@ func newSinks(t testing.TB, n int) *Forwarder {
 		t.Fatal(err)
 	}
 	f.uplink.queue.open()
+	f.subnets.list = func() ([]net.Addr, error) { return nil, nil }
 	return f
 }
 
@@ -62,7 +64,7 @@ func (f *Forwarder) droppedAll() (sum uint64) {
 func FuzzFromGateway(f *testing.F) {
 	for _, seed := range []string{
 		"04 FE 00 01 02 17", "05 FE 01 01 01 03 02 01", "05 00 01 00 3C", "04 FE 00 01 04 FE 00 01 02 16", "04 FE 00 01 01 00 04 16",
-		"0A FE 00 01 C0 00 02 09 12 34 02 17", "01 00 04 16", "02 FE",
+		"0A FE 00 01 C0 00 02 09 12 34 02 17", "09 FE 00 C0 00 02 09 12 34 02 17", "01 00 04 16", "02 FE",
 	} {
 		f.Add(octets(f, seed), true)
 		f.Add(octets(f, seed), false)
@@ -73,6 +75,7 @@ func FuzzFromGateway(f *testing.F) {
 			n = 2
 		}
 		fwd := newSinks(t, n)
+		fwd.ports[0].heard.note(ip4, transports.Addr{})
 		before := bytes.Clone(datagram)
 		fwd.fromGateway(datagram)
 		if !bytes.Equal(datagram, before) {
@@ -100,6 +103,9 @@ func FuzzFromGateway(f *testing.F) {
 		}
 		for _, d := range sent {
 			all = append(all, d.Data)
+			if isIP(d.Addr) && d.Addr != ip4 {
+				t.Fatalf("sent to %v, which was never heard", d.Addr)
+			}
 			// The id is the one that the device's own packets have.
 			if id := fwd.appendNodeID(nil, link, d.Addr); !bytes.HasPrefix(datagram[3:], id) || int(datagram[0]) != 3+len(id) {
 				t.Fatalf("% X went to %v, whose id is % X", datagram, d.Addr, id)

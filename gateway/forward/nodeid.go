@@ -7,9 +7,8 @@ import (
 )
 
 // Wireless Node Ids are opaque to the gateway, which answers with the one that it was
-// given [SN-5.5]. Here they are the addresses themselves, so that the forwarder keeps no
-// table, and a restart of it forgets no device. They are, as transports.Addr.AppendOctets
-// writes them,
+// given [SN-5.5]. Here they are the addresses themselves, so that an id is the same after
+// a restart of the forwarder. They are, as transports.Addr.AppendOctets writes them,
 //
 //	 8 octets  the 64-bit address of an XBee
 //	 2 octets  the 16-bit address of an XBee
@@ -20,6 +19,12 @@ import (
 //
 // and with more than one link an octet before that: the number of the link, from 0, in
 // the order in which the forwarder was given them.
+//
+// Radios and serial lines are sent what the gateway has for them even if they were never
+// heard. An IP address could be anybody's, and a forwarder that believes all ids could be
+// used against others: it sends only to those heard since it was started (heard.go). So
+// a device with an IP address has to send something after a restart before it gets
+// something, which a device that sleeps does anyway.
 
 // maxLinks is how many links one octet numbers.
 const maxLinks = 256
@@ -35,7 +40,8 @@ func (f *Forwarder) appendNodeID(b []byte, link int, addr transports.Addr) []byt
 	return addr.AppendOctets(b)
 }
 
-// node is the device with an id, and the link it is on; ok is false if no device has it.
+// node is the device with an id, and the link it is on; ok is false if no device has it,
+// or it is one on IP that has not been heard.
 func (f *Forwarder) node(id []byte) (p *port, addr transports.Addr, ok bool) {
 	link := 0
 	if len(f.ports) > 1 && len(id) > 0 {
@@ -48,7 +54,13 @@ func (f *Forwarder) node(id []byte) (p *port, addr transports.Addr, ok bool) {
 	if !ok || !single(addr) {
 		return nil, transports.Addr{}, false
 	}
-	return f.ports[link], addr, true
+	p = f.ports[link]
+	if ap, _, onIP := addr.AddrPort(); onIP {
+		if _, ok = p.heard.local(addr); !ok || f.subnets.broadcast(ap.Addr()) {
+			return nil, transports.Addr{}, false
+		}
+	}
+	return p, addr, true
 }
 
 // single reports whether one device may have that address: groups are reached by a

@@ -20,7 +20,7 @@ const (
 	gatewayMalformed                 // not an MQTT-SN packet, or not one in the frame
 	gatewayNested                    // a frame within a frame
 	gatewayPlain                     // not in a frame, and nothing that is for everybody
-	gatewayUnknownNode               // no device can have that wireless node id
+	gatewayUnknownNode               // no device can have that wireless node id, or it is an IP address from which nothing came
 	gatewayTooLarge                  // larger than the device's link carries
 	linkBusy                         // the device's link had no room for it
 	linkFailed                       // the device's link did not take it
