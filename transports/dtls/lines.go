@@ -6,8 +6,9 @@ import (
 	"time"
 )
 
-// linesPerSecond is how many lines are logged for one cause; the rest are counted.
-const linesPerSecond = 10
+// lineEvery is how often a line is logged for one cause; those left out are counted. A
+// cause is one of Stats' counters. At most some 30 octets per second come of each.
+const lineEvery = 10 * time.Second
 
 // lines is a log that strangers cannot fill.
 type lines struct {
@@ -18,14 +19,13 @@ type lines struct {
 }
 
 type lineCount struct {
-	second  time.Time // when the present second of this cause began
-	written int
-	dropped int // since the last line written
+	last    time.Time // when the last line was written
+	dropped int       // since then
 }
 
 func newLines(log *slog.Logger) *lines { return &lines{log: log, causes: map[any]*lineCount{}} }
 
-// warn logs a line unless there have been too many for that cause. Causes are few.
+// warn logs a line unless there has been one for that cause lately. Causes are few.
 func (l *lines) warn(cause any, text string, args ...any) {
 	dropped, ok := l.take(cause, time.Now())
 	if !ok {
@@ -41,18 +41,14 @@ func (l *lines) take(cause any, now time.Time) (dropped int, ok bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	c := l.causes[cause]
-	if c == nil {
-		c = &lineCount{second: now}
+	switch {
+	case c == nil:
+		c = &lineCount{}
 		l.causes[cause] = c
-	}
-	if now.Sub(c.second) >= time.Second {
-		c.second, c.written = now, 0
-	}
-	if c.written == linesPerSecond {
+	case now.Sub(c.last) < lineEvery:
 		c.dropped++
 		return 0, false
 	}
-	c.written++
-	dropped, c.dropped = c.dropped, 0
+	dropped, c.last, c.dropped = c.dropped, now, 0
 	return dropped, true
 }

@@ -62,21 +62,30 @@ func TestCredentialErrors(t *testing.T) {
 	}
 }
 
+// TestLines: one line in ten seconds for each cause, with the number of those left out.
 func TestLines(t *testing.T) {
-	log := &logBuffer{}
-	l := newLines(log.logger())
+	l := newLines(quiet())
 	now := time.Now()
 	written := 0
 	for range 100 {
 		if _, ok := l.take("one", now); ok {
 			written++
 		}
+		now = now.Add(lineEvery/100 - 1)
 	}
-	if _, ok := l.take("another", now); written != linesPerSecond || !ok {
+	if _, ok := l.take("another", now); written != 1 || !ok {
 		t.Errorf("%d lines, and of another cause %t", written, ok)
 	}
-	if dropped, ok := l.take("one", now.Add(time.Second)); dropped != 100-linesPerSecond || !ok {
-		t.Errorf("after a second: %d dropped, %t", dropped, ok)
+	if dropped, ok := l.take("one", now.Add(100)); dropped != 99 || !ok {
+		t.Errorf("after ten seconds: %d left out, %t", dropped, ok)
+	}
+	log := &logBuffer{}
+	l = newLines(log.logger())
+	for range 10000 {
+		l.warn("one", "DTLS handshake ignored")
+	}
+	if n := strings.Count(log.String(), "\n"); n != 1 {
+		t.Errorf("%d lines", n)
 	}
 }
 
