@@ -191,6 +191,29 @@ func TestHelloRate(t *testing.T) {
 	}
 }
 
+// TestHelloRateSpoofed: who sends a thousand hellos per second with addresses of a network
+// does not keep the clients of that network out, and an answer is shorter than any hello.
+func TestHelloRateSpoofed(t *testing.T) {
+	now := time.Now()
+	r := newHelloRate(DefaultOptions().MaxHellosPerPrefix)
+	spoofed, good := netip.MustParseAddr("203.0.113.77"), netip.MustParseAddr("203.0.113.5")
+	answered := 0
+	for i := range 10000 {
+		now = now.Add(time.Millisecond)
+		r.take(now, spoofed)
+		if i%100 == 50 && r.take(now, good) {
+			answered++
+		}
+	}
+	if answered != 100 {
+		t.Errorf("%d of 100 hellos answered", answered)
+	}
+	const shortestHello = recordHeader + handshakeHeader + 2 + randomSize + 1 + 1 + 2 + 2 + 1 + 1
+	if maxAnswer != 48 || maxAnswer > shortestHello {
+		t.Errorf("an answer has %d octets, a hello %d", maxAnswer, shortestHello)
+	}
+}
+
 func TestPastEpoch0(t *testing.T) {
 	plain := appendAlert(nil, 1, 40)
 	sealed := appendHeader(nil, 23, versionDTLS12, 9, 4)

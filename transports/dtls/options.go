@@ -74,8 +74,11 @@ type Options struct {
 	// or through one NAT.
 	MaxHandshakesPerPrefix int `mapstructure:"max_handshakes_per_prefix"`
 	// MaxHellosPerPrefix is how many clients of one IPv4 /24 or IPv6 /48 may begin a
-	// handshake per second, 1 to 1000000; twice as many may at once. Default 100. It
-	// bounds what others can make the gateway send to an address that is not theirs.
+	// handshake per second, 1 to 1000000; twice as many may at once. Default 1000. Who
+	// sends hellos with addresses of others can make the gateway send that many answers of
+	// 48 octets to a network, less than the hellos cost; and beyond it hardly any client of
+	// that network can begin a handshake, so low values are easily turned against it. An
+	// answer costs the gateway a few microseconds.
 	MaxHellosPerPrefix int `mapstructure:"max_hellos_per_prefix"`
 	// Queue is how many octets of received messages may wait for the gateway per
 	// listener, 16 KiB to 1 GiB. Default 1 MiB. More are dropped and counted.
@@ -104,7 +107,7 @@ func DefaultOptions() Options {
 		MaxConnections:         10000,
 		MaxHandshakes:          64,
 		MaxHandshakesPerPrefix: 8,
-		MaxHellosPerPrefix:     100,
+		MaxHellosPerPrefix:     1000,
 		Queue:                  1 << 20,
 		ReceiveBuffer:          4 << 20,
 	}
