@@ -24,7 +24,7 @@ const (
 	alertInsufficientSecurity = 71
 )
 
-var errFull = errors.New("max_connections are there, and none is silent for long")
+var errFull = errors.New("max_connections are there, of many clients, and none is silent for long")
 
 // failureOf finds out why c's handshake failed. The library tells with an alert and in
 // words; alerts are the same in every version.

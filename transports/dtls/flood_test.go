@@ -285,6 +285,55 @@ func TestMaxConnections(t *testing.T) {
 	})
 }
 
+// TestCrowd: one identity, or one network without identities, has all connections of a
+// full link. Others get in at once, in place of its longest silent.
+func TestCrowd(t *testing.T) {
+	ca := newAuthority(t, "test CA")
+	nameless := certOptions(t, ca, "ecdsa")
+	named := pskOptions(t)
+	trusting := []dtls.ClientOption{dtls.WithInsecureSkipVerify(true)}
+	for _, v := range []struct {
+		o           Options
+		crowd, good []dtls.ClientOption
+	}{
+		{named, withKey("sensor-1", testKey), withKey("sensor-2", testKey)},
+		{nameless, trusting, trusting},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			a := newAir()
+			v.o.MaxConnections = manyConnections + 1
+			l := airEcho(t, a, v.o)
+			var crowd []*dtls.Conn
+			for i := range manyConnections + 1 {
+				c, err := connectOver(t, a.open(fmt.Sprintf("198.51.100.%d:1", i)), l.Addr(), v.crowd...)
+				if err != nil {
+					t.Fatal(err)
+				}
+				say(t, c, "crowd")
+				crowd = append(crowd, c)
+				time.Sleep(time.Second)
+			}
+			for i := range 2 { // after the first the crowd has no more than 4
+				c, err := connectOver(t, a.open(fmt.Sprintf("203.0.113.%d:1", i)), l.Addr(), v.good...)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if i == 0 {
+					say(t, c, "good")
+				}
+				synctest.Wait()
+			}
+			if _, err := crowd[0].Read(make([]byte, 10)); err == nil {
+				t.Error("the longest silent is there still")
+			}
+			say(t, crowd[1], "still here")
+			if s := l.Stats(); s.Closed != (Closings{Evicted: 1}) || s.Failed != (Failures{Full: 1}) {
+				t.Errorf("%+v %+v", s.Closed, s.Failed)
+			}
+		})
+	}
+}
+
 // TestStaleCookie: a cookie from before the gateway's restart starts nothing.
 func TestStaleCookie(t *testing.T) {
 	a := newAir()

@@ -63,7 +63,10 @@ type Options struct {
 
 	// MaxConnections is the most connections per listener, 1 to 1000000. Default 10000,
 	// about 400 MiB. A new client then takes the place of the connection that has been
-	// silent longest, if that is over 10 minutes; otherwise it is turned away.
+	// silent longest of the identity (or, without identities, the IPv4 /24 or IPv6 /48)
+	// with the most, if those are more than 4; else of the one that has been silent longest
+	// of all, if that is over 10 minutes; otherwise it is turned away. Devices that share a
+	// key push each other out on a full listener: give each its own.
 	MaxConnections int `mapstructure:"max_connections"`
 	// MaxHandshakes is the most handshakes at the same time per listener, 1 to 65536.
 	// Default 64, which is up to 10 MiB. Clients beyond it take the place of a handshake

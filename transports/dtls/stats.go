@@ -40,7 +40,7 @@ type Failures struct {
 	Timeout uint64
 	// Replaced: the client has begun again.
 	Replaced uint64
-	// Full: max_connections are there, none of them silent for long.
+	// Full: max_connections are there, of many clients, none of them silent for long.
 	Full uint64
 	// Other: anything else, such as a message out of place, or the end of the gateway.
 	Other uint64

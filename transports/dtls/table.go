@@ -1,6 +1,7 @@
 package dtls
 
 import (
+	"net/netip"
 	"time"
 
 	"mqttsn-gateway/transports"
@@ -30,7 +31,7 @@ func (l *Link) establish(c *conn) error {
 		return errFull
 	}
 	if len(l.byNumber) >= l.options.MaxConnections {
-		evicted = l.silentLongest(name)
+		evicted = l.toReplace(name)
 		if evicted == nil {
 			l.mu.Unlock()
 			return errFull
@@ -67,27 +68,63 @@ func (l *Link) establish(c *conn) error {
 	return nil
 }
 
-// silentLongest is the connection to close when there are too many: the one that has been
-// silent longest, first among those of the same client, which has connected anew.
-func (l *Link) silentLongest(name string) *conn {
-	var own, longest *conn
-	latest := l.clock() - int64(evictAfter/time.Second)
+// manyConnections is how many connections one identity may have on a full link before it
+// has to make room at once. A device that begins anew leaves one behind each time.
+const manyConnections = 4
+
+// owner is whose a connection is: an identity's, or without one a network's.
+type owner struct {
+	name   string
+	prefix netip.Prefix
+}
+
+func (c *conn) owner() owner {
+	if c.name != "" {
+		return owner{name: c.name}
+	}
+	return owner{prefix: c.prefix}
+}
+
+// toReplace is the connection to close when there are too many, for one of that name: the
+// longest silent of who has most, if those are many, so that one key or one network cannot
+// keep all others out. Else it is the one that has been silent longest, if that is long,
+// first among those of the same client, which has connected anew.
+func (l *Link) toReplace(name string) *conn {
+	count := map[owner]int{}
+	var most owner
 	for _, c := range l.byNumber {
-		seen := c.seen.Load()
-		if seen > latest {
-			continue
-		}
-		if longest == nil || seen < longest.seen.Load() {
-			longest = c
-		}
-		if name != "" && c.name == name && (own == nil || seen < own.seen.Load()) {
-			own = c
+		o := c.owner()
+		if count[o]++; count[o] > count[most] {
+			most = o
 		}
 	}
-	if own != nil {
+	if count[most] > manyConnections {
+		return l.silentLongest(func(c *conn) bool { return c.owner() == most })
+	}
+	latest := l.clock() - int64(evictAfter/time.Second)
+	if own := l.silentLongest(func(c *conn) bool {
+		return name != "" && c.name == name && c.seen.Load() <= latest
+	}); own != nil {
 		return own
 	}
+	return l.silentLongest(func(c *conn) bool { return c.seen.Load() <= latest })
+}
+
+// silentLongest is the connection that has been silent longest of those that it may be, or
+// nil.
+func (l *Link) silentLongest(may func(*conn) bool) (longest *conn) {
+	for _, c := range l.byNumber {
+		if may(c) && (longest == nil || c.before(longest)) {
+			longest = c
+		}
+	}
 	return longest
+}
+
+// before says that c has been silent longer than d, or as long and is older.
+func (c *conn) before(d *conn) bool {
+	a, b := c.seen.Load(), d.seen.Load()
+	return a < b || a == b && c.addr.Number() < d.addr.Number()
 }
 
 // endHandshake gives back the place that c's handshake has had.
