@@ -237,8 +237,8 @@ func (g *groups) name(m membership) string {
 // Broadcast implements transports.Broadcaster: data goes to every group, on every interface
 // of GroupInterfaces, or only on the one of near and in its IP version. radius becomes
 // the TTL or hop limit, at most GroupHops. An error means that no group has taken data,
-// transports.ErrNobody that there is none; what a single interface refused is counted in
-// Drops.
+// transports.ErrNobody that there is none. What a single interface refused is counted in
+// Drops as Unsendable; that it was busy only if another took data, else the error says it.
 func (l *Link) Broadcast(near transports.Addr, radius uint8, data []byte) error {
 	g := l.groups
 	if g == nil {
@@ -253,7 +253,7 @@ func (l *Link) Broadcast(near transports.Addr, radius uint8, data []byte) error 
 		hops = min(hops, int(radius))
 	}
 	var failure error
-	sent := 0
+	sent, busy := 0, 0
 	for _, t := range *g.targets.Load() {
 		if !t.reaches(near) {
 			continue
@@ -266,6 +266,7 @@ func (l *Link) Broadcast(near transports.Addr, radius uint8, data []byte) error 
 			return err
 		case isBusy(err), errors.Is(err, transports.ErrBusy):
 			failure = transports.ErrBusy
+			busy++
 		default:
 			l.dropped.unsendable.Add(1)
 			if failure == nil {
@@ -275,6 +276,7 @@ func (l *Link) Broadcast(near transports.Addr, radius uint8, data []byte) error 
 	}
 	switch {
 	case sent > 0:
+		l.dropped.unsendable.Add(uint64(busy))
 		return nil
 	case failure == nil:
 		return transports.ErrNobody
