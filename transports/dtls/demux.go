@@ -80,8 +80,9 @@ func (d *demux) datagram(b []byte, from path) {
 func (d *demux) hello(h hello, b []byte, from path) {
 	l := d.link
 	now := time.Now()
+	tooLong := l.options.ConnectionID && h.connectionID() > maxClientID
 	switch {
-	case h.message == 1 && d.cookies.know(now, from.peer, h):
+	case h.message == 1 && d.cookies.know(now, from.peer, h) && !tooLong: // it was not in the first
 		l.begin(h, b, from)
 		return
 	case h.message != 0:
@@ -94,10 +95,16 @@ func (d *demux) hello(h hello, b []byte, from path) {
 		return
 	}
 	var answer []byte
-	if h.version == versionDTLS12 {
+	switch {
+	case h.version == versionDTLS12 && !tooLong:
 		answer = appendVerifyRequest(d.answer[:0], h, d.cookies.bake(now, from.peer, h))
 		l.counters.cookiesSent.Add(1)
-	} else {
+	case h.version == versionDTLS12:
+		answer = appendAlert(d.answer[:0], h.seq, alertHandshakeFailure)
+		l.counters.failed.noCipherSuite.Add(1)
+		l.lines.warn(&l.counters.failed.noCipherSuite, "DTLS handshake failed", "link", l.name, "peer", from.String(),
+			"reason", "the client wants a connection id of more than 26 octets")
+	default:
 		answer = appendAlert(d.answer[:0], h.seq, alertProtocolVersion)
 		l.counters.failed.version.Add(1)
 		l.lines.warn(&l.counters.failed.version, "DTLS handshake failed",

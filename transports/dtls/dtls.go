@@ -23,9 +23,12 @@ import (
 	"mqttsn-gateway/transports"
 )
 
-// overhead is how much longer a record is than its message, at most: header, nonce, tag,
-// type and a connection id of the client's choice.
+// overhead is how much longer a record is than its message, at most: header, nonce (8), tag
+// (16), type (1) and a connection id of the client's choice.
 const overhead = 64
+
+// maxClientID is the longest connection id that leaves records within overhead.
+const maxClientID = overhead - recordHeader - 8 - 16 - 1
 
 // Link is a DTLS listener. It implements transports.Link, transports.Identifier and
 // transports.DropCounter.

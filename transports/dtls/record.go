@@ -161,6 +161,27 @@ func (h hello) suites() []byte {
 	return h.body[h.cookieEnd+2:][:binary.BigEndian.Uint16(h.body[h.cookieEnd:])]
 }
 
+// connectionID is the length of the connection id that the client wants in our records
+// (RFC 9146, 3), the longest if it names several; 0 if it takes none or its extensions are
+// malformed.
+func (h hello) connectionID() (longest int) {
+	const kind = 54
+	if h.coreEnd == len(h.body) {
+		return 0
+	}
+	for b := h.body[h.coreEnd+2:]; len(b) >= 4; {
+		length := int(binary.BigEndian.Uint16(b[2:]))
+		if length > len(b)-4 {
+			return 0
+		}
+		if binary.BigEndian.Uint16(b) == kind && length > 0 {
+			longest = max(longest, length-1)
+		}
+		b = b[4+length:]
+	}
+	return longest
+}
+
 // appendHeader appends the header of a record that is not encrypted.
 func appendHeader(b []byte, kind byte, version uint16, seq uint64, length int) []byte {
 	b = append(b, kind)

@@ -26,7 +26,8 @@ type Failures struct {
 	WrongKey uint64
 	// UnknownIdentity: psk_file has no key for the identity.
 	UnknownIdentity uint64
-	// NoCipherSuite: the client offers no cipher suite, curve or extension that we take.
+	// NoCipherSuite: the client offers no cipher suite, curve or extension that we take, or
+	// wants a connection id of more than 26 octets.
 	NoCipherSuite uint64
 	// Version: the client speaks no DTLS 1.2. It was answered without keeping state.
 	Version uint64
