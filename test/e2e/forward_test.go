@@ -245,9 +245,9 @@ func TestForwarderOutlivesTheGateway(t *testing.T) {
 		}
 	}
 	for text, want := range map[string]int{"the gateway cannot be reached": 2, "the gateway answers again": 2} {
-		if got := strings.Count(o.log.String(), text); got != want {
-			t.Errorf("the forwarder's log says %q %d times, want %d", text, got, want)
-		}
+		eventually(t, fmt.Sprintf("the forwarder's log says %q %d times", text, want), func() bool {
+			return strings.Count(o.log.String(), text) == want
+		})
 	}
 }
 
@@ -276,8 +276,6 @@ func TestForwarderIsNotAllowed(t *testing.T) {
 	r.restartGateway()
 	ready(d, cleanSession)
 	r.stillThere(d)
-	if !o.says("the gateway answers again") {
-		t.Error("the forwarder's log does not say that the gateway answers again")
-	}
+	eventually(t, "the forwarder's log says that the gateway answers again", func() bool { return o.says("the gateway answers again") })
 	w.judge([]int{1}, []byte{0x04, 0x12, 0x0D, 0x16}, []byte{0x05, 0x13, 0x0C, 0x17})
 }
