@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -416,4 +417,30 @@ func (n *nat) hop(t testing.TB) {
 			n.mu.Unlock()
 		}
 	})
+}
+
+// TestFirstWords: messages that a client sends right behind its handshake, of whose end the
+// link does not know yet, are all heard, and in order.
+func TestFirstWords(t *testing.T) {
+	l := openLink(t, pskOptions(t), quiet())
+	heard := make(chan string, 1<<12)
+	serve(t, l, func(batch []transports.Datagram) {
+		for _, d := range batch {
+			heard <- string(d.Data)
+		}
+	})
+	for i := range 100 {
+		c := mustConnect(t, l.Addr(), withID(withKey("sensor-1", testKey))...)
+		const burst = 20
+		for k := range burst {
+			if _, err := c.Write([]byte(strconv.Itoa(k))); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for k := range burst {
+			if got := wait(t, heard); got != strconv.Itoa(k) {
+				t.Fatalf("client %d: got %q, want %d", i, got, k)
+			}
+		}
+	}
 }

@@ -6,6 +6,9 @@
 // proven its address (cookie.go, pioncookie.go), a stalled handshake delays nobody, and a
 // client with a connection id keeps its connection from any address.
 //
+// Messages that a client sends right behind its Finished wait for the end of the handshake.
+// Those that overtake its ChangeCipherSpec on their way may be lost without being counted.
+//
 // A peer's address is a number, given to its connection once and never again, not even
 // after a restart. When a client connects anew, it is another peer.
 package dtls

@@ -17,7 +17,9 @@ func (c *conn) ReadFrom(b []byte) (int, net.Addr, error) {
 	c.settle()
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	for len(c.queue) == 0 && !c.closed && !c.expired {
+	// Between the client's Finished and the end of the handshake the library needs nothing
+	// more, and would throw away messages that come then.
+	for (len(c.queue) == 0 || !c.established && c.proof.isVerified()) && !c.closed && !c.expired {
 		c.more.Wait()
 	}
 	switch {

@@ -46,6 +46,12 @@ func (p *proof) verify() {
 	p.verified = true
 }
 
+func (p *proof) isVerified() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.verified
+}
+
 // offer looks at a datagram that the library is about to get.
 func (p *proof) offer(b []byte) {
 	p.mu.Lock()

@@ -58,6 +58,7 @@ func (l *Link) establish(c *conn) error {
 
 	c.mu.Lock()
 	c.established = true
+	c.more.Signal()
 	c.mu.Unlock()
 	if evicted != nil {
 		evicted.end(endedEvicted)
