@@ -15,8 +15,9 @@ import (
 
 const forwardLong = `forward carries packets between devices here and an MQTT-SN gateway elsewhere, over UDP and in
 the frames of MQTT-SN's forwarder encapsulation. The devices know nothing of it, and the
-gateway sees each of them. It keeps no state: it may be restarted at any time, and after
-an outage of the gateway or the network it goes on by itself.
+gateway sees each of them. It keeps no state: it may be restarted at any time, but then
+sends nothing to a device with an IP address before that has sent something. After an
+outage of the gateway or the network it goes on by itself.
 
 The gateway must accept it as a forwarder; with this gateway gateway.forwarders says so.
 After a restart the gateway knows the devices again only if their packets leave from the

@@ -64,7 +64,8 @@ type Drops struct {
 	Truncated uint64
 	// Oversize were to be sent, but longer than the MTU or than what the system takes.
 	Oversize uint64
-	// Unsendable were to be sent, but the system had no way to that address or forbade it.
+	// Unsendable were to be sent, but the system had no way to that address or forbade it,
+	// or an interface was busy while another took the same datagram to a group.
 	Unsendable uint64
 }
 
