@@ -69,6 +69,7 @@ func newUplink(o Options, c *counts, log *slog.Logger) *uplink {
 	}
 	u.host, u.port = o.gateway()
 	u.local, _ = o.local()
+	u.queue.open() // what comes before the first socket waits for it
 	return u
 }
 
