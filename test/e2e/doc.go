@@ -11,7 +11,8 @@
 //
 // A device on a line has a pseudo-terminal of its own; behind xbee is a simulated ZigBee
 // network of all devices. noise_test.go has lines that change octets and are unplugged,
-// radionet_test.go a network that loses packets. How much of a line is left for packets:
+// radionet_test.go a network that loses packets. Over DTLS, in the groups P and Z, the
+// client is openssl (dtls_openssl_test.go). How much of a line is left for packets:
 //
 //	go test ./test/e2e -run '^$' -bench Serial -benchtime 2000x
 //
@@ -26,7 +27,7 @@
 // 10 s becomes 3 s. T_retry is 5 s unless a test is about retransmission, for a busy
 // machine shall not repeat what the tests expect once.
 //
-// Needed on the PATH: go, mosquitto, mosquitto_pub, mosquitto_sub, tshark. Environment:
+// Needed on the PATH: go, mosquitto, mosquitto_pub, mosquitto_sub, openssl, tshark. Environment:
 //
 //	E2E_BINARY=path   test this binary instead of building ./cmd/gateway
 //	E2E_RACE=1        build it with the race detector
