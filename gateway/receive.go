@@ -16,8 +16,8 @@ type arrival struct {
 	node     []byte // Wireless Node Id in that frame, if there was one
 	identity string // that led to the shard, if neither the packet nor the peer did
 	place    *place // where the sender's peer leads, nil if the packet itself says who sends it
-	dropped  bool   // and counted with its reason
-	received bool   // and counted by its type
+	dropped  bool   // it goes no further, and is counted with the reason
+	received bool   // it is counted by its type
 }
 
 // drop counts a packet that goes no further, once.
@@ -42,7 +42,7 @@ type intake struct {
 	unknown []arrival
 	arrived []transports.Peer // peers that a client has come to in this batch
 	decoder mqttsn.Decoder
-	// What peers may have, that nothing is known of or that speak for others.
+	// What peers may have that nothing is known of, or that speak for others.
 	strangers limiter // answers to unknown peers
 	nodes     limiter // the same, to those behind one forwarder
 	searchers limiter // answers to SEARCHGW
