@@ -200,7 +200,7 @@ func TestPubLinesInterrupted(t *testing.T) {
 	r, w := io.Pipe()
 	defer w.Close()
 	cmd := pubCommand()
-	cmd.SetArgs([]string{"-p", g.port, "-i", "me", "-t", "ab", "-l", "-q", "1"})
+	cmd.SetArgs([]string{"-p", g.port, "-i", "me", "-t", "ab", "-l", "-q", "0"})
 	cmd.SetIn(r)
 	done := make(chan error, 1)
 	go func() { done <- cmd.ExecuteContext(ctx) }()
