@@ -23,15 +23,14 @@ type Options struct {
 
 	// TRetryMin is the least that TRetry becomes on radios and serial lines, where it
 	// follows the round trips that are measured: TRetry itself holds until the first
-	// of them. 1ms to TRetry; if TRetry is smaller than the default, so is this. Smaller
-	// values repeat what was lost sooner, and cost duplicates when a line becomes slow
-	// all of a sudden. Other links always have TRetry.
+	// of them. 1ms to TRetry; 0 means a fifth of TRetry. Smaller values repeat what was
+	// lost sooner, and cost duplicates when a line becomes slow all of a sudden. Other
+	// links always have TRetry.
 	TRetryMin time.Duration `mapstructure:"t_retry_min"`
 
 	// TRetryMax is the most that TRetry becomes on radios and serial lines, where it
-	// doubles with each repetition. TRetry to 1h; if TRetry is larger than the
-	// default, so is this. Larger values spare a line that is overloaded, and make
-	// clients in bad reception wait.
+	// doubles with each repetition. TRetry to 1h; 0 means six times TRetry. Larger
+	// values spare a line that is overloaded, and make clients in bad reception wait.
 	TRetryMax time.Duration `mapstructure:"t_retry_max"`
 
 	// NRetry is how often such a packet is sent again, 3 to 5 by the specification's
@@ -113,18 +112,10 @@ type Options struct {
 	Predefined *Predefined `mapstructure:"-"`
 }
 
-// The defaults of TRetryMin and TRetryMax, which give way to TRetry.
-const (
-	leastTRetry = 2 * time.Second
-	mostTRetry  = time.Minute
-)
-
 // DefaultOptions are the settings of sessions of which nothing else is said.
 func DefaultOptions() Options {
 	return Options{
 		TRetry:                  10 * time.Second,
-		TRetryMin:               leastTRetry,
-		TRetryMax:               mostTRetry,
 		NRetry:                  3,
 		Tolerance:               ToleranceEven,
 		MaxKeepAlive:            24 * time.Hour,
@@ -151,8 +142,8 @@ func (o Options) Validate() error {
 		value, min, max time.Duration
 	}{
 		{"t_retry", o.TRetry, time.Millisecond, time.Hour},
-		{"t_retry_min", o.TRetryMin, time.Millisecond, time.Hour},
-		{"t_retry_max", o.TRetryMax, time.Millisecond, time.Hour},
+		{"t_retry_min", o.TRetryMin, 0, time.Hour},
+		{"t_retry_max", o.TRetryMax, 0, time.Hour},
 		{"max_keep_alive", o.MaxKeepAlive, 0, 10 * 365 * 24 * time.Hour},
 		{"max_sleep", o.MaxSleep, time.Second, 10 * 365 * 24 * time.Hour},
 		{"expiry", o.Expiry, 0, 10 * 365 * 24 * time.Hour},
@@ -184,10 +175,13 @@ func (o Options) Validate() error {
 	if o.Tolerance != ToleranceEven && o.Tolerance != ToleranceSpec {
 		return fmt.Errorf("tolerance: %q is not a policy: %s or %s", o.Tolerance, ToleranceEven, ToleranceSpec)
 	}
-	if o.TRetryMin > o.TRetry && o.TRetryMin != leastTRetry {
+	if o.TRetryMin != 0 && o.TRetryMin < time.Millisecond {
+		return fmt.Errorf("t_retry_min: %v is out of range: 1ms to t_retry, or 0 for a fifth of it", o.TRetryMin)
+	}
+	if o.TRetryMin > o.TRetry {
 		return fmt.Errorf("t_retry_min: %v is more than t_retry, which is %v: allowed is up to that", o.TRetryMin, o.TRetry)
 	}
-	if o.TRetryMax < o.TRetry && o.TRetryMax != mostTRetry {
+	if o.TRetryMax < o.TRetry && o.TRetryMax != 0 {
 		return fmt.Errorf("t_retry_max: %v is less than t_retry, which is %v: allowed is that and more", o.TRetryMax, o.TRetry)
 	}
 	return nil
@@ -195,7 +189,14 @@ func (o Options) Validate() error {
 
 // tRetryBounds are the bounds of T_retry where it follows the round trips.
 func (o *Options) tRetryBounds() (least, most time.Duration) {
-	return min(o.TRetryMin, o.TRetry), max(o.TRetryMax, o.TRetry)
+	least, most = o.TRetryMin, o.TRetryMax
+	if least == 0 {
+		least = o.TRetry / 5
+	}
+	if most == 0 {
+		most = max(o.TRetry, min(6*o.TRetry, time.Hour))
+	}
+	return least, most
 }
 
 // AcceptsClientID reports whether a client may have that id: 1 to MaxClientID octets of

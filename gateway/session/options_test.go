@@ -51,8 +51,8 @@ func TestValidateNamesTheKey(t *testing.T) {
 	for setting, want := range map[string]string{
 		"t_retry=0s":            "t_retry: 0s is out of range: 1ms to 1h0m0s",
 		"t_retry=2h":            "t_retry: 2h0m0s is out of range: 1ms to 1h0m0s",
-		"t_retry_min=0s":        "t_retry_min: 0s is out of range: 1ms to 1h0m0s",
-		"t_retry_max=2h":        "t_retry_max: 2h0m0s is out of range: 1ms to 1h0m0s",
+		"t_retry_min=1us":       "t_retry_min: 1µs is out of range: 1ms to t_retry, or 0 for a fifth of it",
+		"t_retry_max=2h":        "t_retry_max: 2h0m0s is out of range: 0s to 1h0m0s",
 		"t_retry_min=11s":       "t_retry_min: 11s is more than t_retry, which is 10s: allowed is up to that",
 		"t_retry_max=9s":        "t_retry_max: 9s is less than t_retry, which is 10s: allowed is that and more",
 		"n_retry=-1":            "n_retry: -1 is out of range: 0 to 100",
@@ -69,17 +69,25 @@ func TestValidateNamesTheKey(t *testing.T) {
 	}
 }
 
-// Whoever sets T_retry alone need not know that it has bounds on radios.
-func TestDefaultBoundsGiveWay(t *testing.T) {
-	for _, d := range []time.Duration{time.Millisecond, time.Second, 10 * time.Second, time.Hour} {
+// Whoever sets T_retry alone need not know that it has bounds on radios: they follow it.
+func TestBoundsFollowTRetry(t *testing.T) {
+	for d, want := range map[time.Duration][2]time.Duration{
+		time.Millisecond: {200 * time.Microsecond, 6 * time.Millisecond}, 10 * time.Second: {2 * time.Second, time.Minute},
+		20 * time.Minute: {4 * time.Minute, time.Hour}, time.Hour: {12 * time.Minute, time.Hour},
+	} {
 		o := DefaultOptions()
 		o.TRetry = d
 		if err := o.Validate(); err != nil {
 			t.Errorf("t_retry=%v: %v", d, err)
 		}
-		if least, most := o.tRetryBounds(); least > d || most < d || least > o.TRetryMin || most < o.TRetryMax {
+		if least, most := o.tRetryBounds(); least != want[0] || most != want[1] {
 			t.Errorf("t_retry=%v: the bounds are %v and %v", d, least, most)
 		}
+	}
+	o := DefaultOptions()
+	o.TRetryMin, o.TRetryMax = o.TRetry, o.TRetry
+	if least, most := o.tRetryBounds(); least != o.TRetry || most != o.TRetry {
+		t.Errorf("bounds that are set are %v and %v", least, most)
 	}
 }
 

@@ -40,7 +40,8 @@ func TestTRetryStaysWithinItsBounds(t *testing.T) {
 			}
 			for range 300 {
 				s.unanswered()
-				if d := s.line.tRetry(&o, mqttsn.MaxPacket); d < o.TRetryMin || d > o.TRetryMax {
+				least, most := o.tRetryBounds()
+				if d := s.line.tRetry(&o, mqttsn.MaxPacket); d < least || d > most {
 					t.Fatalf("rate %d, round trip %v, %d times doubled: %v", rate, rtt, s.line.backoff, d)
 				}
 			}

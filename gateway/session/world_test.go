@@ -260,8 +260,9 @@ func (w *world) checkPace(cause string, before State, p mqttsn.Packet) {
 	if !asks {
 		return
 	}
+	least, most := w.o.tRetryBounds()
 	if wait := w.now.Sub(w.sentAt); cause == "expire" && w.fx.Retransmissions > 0 {
-		if w.sentRate == 0 && wait != w.o.TRetry || wait < w.o.TRetryMin || wait > w.o.TRetryMax {
+		if w.sentRate == 0 && wait != w.o.TRetry || wait < least || wait > most {
 			w.failf("%v is sent again after %v", p.Type(), wait)
 		}
 	}
