@@ -26,8 +26,8 @@ func announce(ctx context.Context, c config.Config, links *linkSet, g *gateway.G
 		return
 	}
 	for _, l := range links.dtls {
-		if service.DTLSPort == 0 && l.Addr().Addr().IsLoopback() == service.Addr.Addr().IsLoopback() {
-			service.DTLSPort = l.Addr().Port()
+		if service.DTLSPort == 0 && l.below.Addr().Addr().IsLoopback() == service.Addr.Addr().IsLoopback() {
+			service.DTLSPort = l.below.Addr().Port()
 		}
 	}
 	dnssd.Serve(ctx, c.DNSSD, service, g.Ready, log)

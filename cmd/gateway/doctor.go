@@ -15,7 +15,6 @@ import (
 
 	"mqttsn-gateway/config"
 	"mqttsn-gateway/gateway/doctor"
-	"mqttsn-gateway/transports/dtls"
 	"mqttsn-gateway/transports/udp"
 )
 
@@ -140,7 +139,7 @@ func listeners(c config.Config, origins config.Origins) []doctor.Listener {
 	for _, addr := range c.DTLS.Listeners {
 		all = append(all, doctor.Listener{
 			Network: "udp", Addr: addr, Flag: "--dtls",
-			Open:          func() (io.Closer, error) { return dtls.Listen(addr, c.DTLS, slog.New(slog.DiscardHandler)) },
+			Open:          func() (io.Closer, error) { return listenDTLS(addr, c.DTLS, slog.New(slog.DiscardHandler)) },
 			ReceiveBuffer: c.DTLS.ReceiveBuffer,
 		})
 	}

@@ -4,6 +4,7 @@ import (
 	"mqttsn-gateway/gateway/admin"
 	"mqttsn-gateway/transports/dtls"
 	"mqttsn-gateway/transports/serial"
+	"mqttsn-gateway/transports/udp"
 )
 
 // What links count themselves. What the gateway counts of them is in its own metrics.
@@ -57,15 +58,10 @@ func linkMetrics(links *linkSet) admin.Source {
 		},
 		Collect: func(emit admin.Emit) {
 			for _, l := range links.udp {
-				d := l.Drops()
-				emit(linkDrops, float64(d.Truncated), l.Name(), "truncated")
-				emit(linkDrops, float64(d.Oversize), l.Name(), "oversize")
-				emit(linkDrops, float64(d.Unsendable), l.Name(), "unsendable")
-				emit(linkReceive, float64(l.ReceiveBuffer()), l.Name())
-				emit(linkGroups, float64(l.Groups().Joined), l.Name())
-				emit(linkGroupFailures, float64(l.Groups().Failures), l.Name())
+				emitUDP(l, emit)
 			}
 			for _, l := range links.dtls {
+				emitUDP(l.below, emit)
 				emitDTLS(l.Name(), l.Stats(), emit)
 			}
 			for _, l := range links.serial {
@@ -73,6 +69,16 @@ func linkMetrics(links *linkSet) admin.Source {
 			}
 		},
 	}
+}
+
+func emitUDP(l *udp.Link, emit admin.Emit) {
+	d, g := l.Drops(), l.Groups()
+	emit(linkDrops, float64(d.Truncated), l.Name(), "truncated")
+	emit(linkDrops, float64(d.Oversize), l.Name(), "oversize")
+	emit(linkDrops, float64(d.Unsendable), l.Name(), "unsendable")
+	emit(linkReceive, float64(l.ReceiveBuffer()), l.Name())
+	emit(linkGroups, float64(g.Joined), l.Name())
+	emit(linkGroupFailures, float64(g.Failures), l.Name())
 }
 
 func emitDTLS(link string, s dtls.Stats, emit admin.Emit) {
@@ -92,7 +98,7 @@ func emitDTLS(link string, s dtls.Stats, emit admin.Emit) {
 		{dtlsHandshakes, "timeout", f.Timeout}, {dtlsHandshakes, "replaced", f.Replaced}, {dtlsHandshakes, "full", f.Full},
 		{dtlsHandshakes, "other", f.Other},
 		{dtlsClosed, "peer", c.Peer}, {dtlsClosed, "idle", c.Idle}, {dtlsClosed, "replaced", c.Replaced}, {dtlsClosed, "evicted", c.Evicted},
-		{linkDrops, "truncated", d.Truncated}, {linkDrops, "malformed", d.Malformed}, {linkDrops, "fragmented", d.Fragmented},
+		{linkDrops, "malformed", d.Malformed}, {linkDrops, "fragmented", d.Fragmented},
 		{linkDrops, "unknown_peer", d.UnknownPeer}, {linkDrops, "unknown_id", d.UnknownID}, {linkDrops, "hello_rate", d.HelloRate},
 		{linkDrops, "handshake_limit", d.HandshakeLimit}, {linkDrops, "prefix_limit", d.PrefixLimit}, {linkDrops, "duplicate", d.Duplicate},
 		{linkDrops, "unencrypted", d.Unencrypted}, {linkDrops, "backlog", d.Backlog}, {linkDrops, "queue_full", d.Queue},

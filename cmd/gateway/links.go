@@ -18,7 +18,7 @@ import (
 type linkSet struct {
 	all    []transports.Link
 	udp    []*udp.Link
-	dtls   []*dtls.Link
+	dtls   []*dtlsLink
 	serial []*serial.Link
 }
 
@@ -59,13 +59,34 @@ func (s *linkSet) openUDP(c config.Config, log *slog.Logger) error {
 
 func (s *linkSet) openDTLS(c config.Config, log *slog.Logger) error {
 	for _, address := range c.DTLS.Listeners {
-		l, err := dtls.Listen(address, c.DTLS, log)
+		l, err := listenDTLS(address, c.DTLS, log)
 		if err != nil {
 			return fmt.Errorf("dtls: %w", doctor.UDPPort(address, err))
 		}
-		s.dtls, s.all = append(s.dtls, l), append(s.all, l)
+		s.dtls, s.all = append(s.dtls, l), append(s.all, l.Link)
 	}
 	return nil
+}
+
+// dtlsLink is a DTLS link and the UDP link below, which it closes.
+type dtlsLink struct {
+	*dtls.Link
+	below *udp.Link
+}
+
+func listenDTLS(address string, o dtls.Options, log *slog.Logger) (*dtlsLink, error) {
+	under := udp.DefaultOptions()
+	under.Listen, under.MTU, under.ReceiveBuffer = address, dtls.MaxDatagram, o.ReceiveBuffer
+	under.Batch = 16 // of datagrams so long
+	below, err := udp.Listen(under)
+	if err != nil {
+		return nil, err
+	}
+	l, err := dtls.Over(below, o, log)
+	if err != nil {
+		return nil, errors.Join(err, below.Close())
+	}
+	return &dtlsLink{l, below}, nil
 }
 
 func (s *linkSet) close() error {
@@ -85,7 +106,7 @@ func (s *linkSet) local() (local, plain bool) {
 	}
 	local = !plain
 	for _, l := range s.dtls {
-		local = local && !beyond(l.Addr())
+		local = local && !beyond(l.below.Addr())
 	}
 	return local, plain
 }

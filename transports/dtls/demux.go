@@ -6,6 +6,8 @@ import (
 	"net/netip"
 	"sync/atomic"
 	"time"
+
+	"mqttsn-gateway/transports"
 )
 
 // demux says which connection a datagram is for, and answers those that are for none. One
@@ -19,6 +21,18 @@ type demux struct {
 
 func newDemux(l *Link) *demux {
 	return &demux{link: l, cookies: newCookies(time.Now()), rate: newHelloRate(l.options.MaxHellosPerPrefix)}
+}
+
+// receive takes a batch of the link below.
+func (d *demux) receive(batch []transports.Datagram) {
+	for i := range batch {
+		from, ok := pathOf(&batch[i])
+		if !ok {
+			d.link.counters.drop.malformed.Add(1)
+			continue
+		}
+		d.datagram(batch[i].Data, from)
+	}
 }
 
 // datagram takes what has come from that address. By connection id it goes to the
@@ -111,7 +125,7 @@ func (d *demux) hello(h hello, b []byte, from path) {
 			"link", l.name, "peer", from.String(), "reason", "the client speaks no DTLS 1.2")
 	}
 	if len(answer) <= len(b) { // always, as hellos are: see maxAnswer
-		_ = l.socket.send(answer, from) // a lost answer is asked for again
+		_ = l.transmit(answer, from) // a lost answer is asked for again
 	}
 }
 

@@ -158,8 +158,8 @@ func (o ClientOptions) load(address string) (clientOptions, error) {
 }
 
 // maxMessage is the longest message that Dial's connections send: servers, and the library,
-// take no longer datagrams than maxDatagram.
-const maxMessage = maxDatagram - overhead
+// take no longer datagrams than MaxDatagram.
+const maxMessage = MaxDatagram - overhead
 
 // errTooLongToDial is package net's error for what is too long for a datagram.
 var errTooLongToDial = fmt.Errorf("dtls: the message has more than %d octets: %w", maxMessage, syscall.EMSGSIZE)

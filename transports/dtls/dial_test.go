@@ -361,7 +361,7 @@ func newNAT(t testing.TB, server string) *nat {
 	n := &nat{inside: inside, server: server}
 	n.hop(t)
 	n.readers.Go(func() {
-		b := make([]byte, maxDatagram)
+		b := make([]byte, MaxDatagram)
 		for {
 			size, from, err := inside.ReadFrom(b)
 			if err != nil {
@@ -404,7 +404,7 @@ func (n *nat) hop(t testing.TB) {
 	defer n.mu.Unlock()
 	n.outside, n.all = c, append(n.all, c)
 	n.readers.Go(func() {
-		b := make([]byte, maxDatagram)
+		b := make([]byte, MaxDatagram)
 		for {
 			size, err := c.Read(b)
 			if err != nil {

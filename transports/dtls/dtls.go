@@ -1,10 +1,11 @@
 // Package dtls is the link to clients on DTLS 1.2 (RFC 6347), with pre-shared keys or
 // certificates, and connection ids (RFC 9146).
 //
-// Cryptography is a library's, which pion.go hides. The socket, and which datagram is for
-// whom, is ours (demux.go), for three reasons: a stranger costs nothing before it has
-// proven its address (cookie.go, pioncookie.go), a stalled handshake delays nobody, and a
-// client with a connection id keeps its connection from any address.
+// Cryptography is a library's, which pion.go hides, and another link carries the records
+// (Over). Which datagram is for whom is decided here (demux.go), for three reasons: a
+// stranger costs nothing before it has proven its address (cookie.go, pioncookie.go), a
+// stalled handshake delays nobody, and a client with a connection id keeps its connection
+// from any address.
 //
 // Messages that a client sends right behind its Finished wait for the end of the handshake.
 // Those that overtake its ChangeCipherSpec on their way may be lost without being counted.
@@ -19,6 +20,7 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -38,8 +40,7 @@ const maxClientID = overhead - recordHeader - 8 - 16 - 1
 type Link struct {
 	name    string
 	options Options
-	socket  socket
-	address netip.AddrPort
+	below   transports.Link
 	inbox   *inbox
 	lines   *lines
 	began   time.Time
@@ -67,12 +68,10 @@ var (
 	errUnproven = errors.New("dtls: too little has come from the client's new address yet")
 )
 
-// Listen opens a link at address, one of o.Listeners. Its errors name the option or say
-// what to do.
-func Listen(address string, o Options, log *slog.Logger) (*Link, error) {
-	if err := validateListener(address); err != nil {
-		return nil, fmt.Errorf("listeners: %w", err)
-	}
+// Over makes a link of the one below, which carries the records: one of UDP that takes
+// datagrams of MaxDatagram octets. It belongs to the new link then, which closes it. Errors
+// name the option or say what to do.
+func Over(below transports.Link, o Options, log *slog.Logger) (*Link, error) {
 	if err := o.Validate(); err != nil {
 		return nil, err
 	}
@@ -80,30 +79,11 @@ func Listen(address string, o Options, log *slog.Logger) (*Link, error) {
 	if err != nil {
 		return nil, err
 	}
-	conn, err := listenUDP(address)
-	if err != nil {
-		return nil, err
-	}
-	s, err := newSocket(conn, o.ReceiveBuffer)
-	if err != nil {
-		_ = conn.Close()
-		return nil, fmt.Errorf("listeners: %s: %w", address, err)
-	}
-	local := conn.LocalAddr().(*net.UDPAddr).AddrPort()
-	l, err := newLink(s, netip.AddrPortFrom(local.Addr().Unmap(), local.Port()), o, trust, log)
-	if err != nil {
-		_ = s.close()
-		return nil, err
-	}
-	return l, nil
-}
-
-func newLink(s socket, address netip.AddrPort, o Options, trust *credentials, log *slog.Logger) (*Link, error) {
+	_, address, _ := strings.Cut(below.Name(), " ")
 	l := &Link{
-		name:    "dtls " + address.String(),
+		name:    "dtls " + address,
 		options: o,
-		socket:  s,
-		address: address,
+		below:   below,
 		inbox:   newInbox(o.Queue),
 		lines:   newLines(log),
 		began:   time.Now(),
@@ -163,18 +143,17 @@ func (l *Link) associationOptions(c *conn, offersKey bool) associationOptions {
 // Name is "dtls " and the address, such as "dtls 127.0.0.1:8883".
 func (l *Link) Name() string { return l.name }
 
-// Addr is the address that the link listens at, with the port that it was given.
-func (l *Link) Addr() netip.AddrPort { return l.address }
-
 // MTU is that of Options, less what encryption adds.
 func (l *Link) MTU() int { return l.options.MTU - overhead }
 
-// ReceiveBuffer is how many octets of receive buffer the system granted.
-func (l *Link) ReceiveBuffer() int { return l.socket.receiveBuffer() }
-
-// ReceiveDrops is how many datagrams were lost because the receive buffer was full, as far
-// as the system has told; 0 on platforms that do not tell.
-func (l *Link) ReceiveDrops() uint64 { return l.socket.overflows() }
+// ReceiveDrops is how many datagrams were lost before the link below could read them, as
+// far as it knows.
+func (l *Link) ReceiveDrops() uint64 {
+	if d, ok := l.below.(transports.DropCounter); ok {
+		return d.ReceiveDrops()
+	}
+	return 0
+}
 
 // Identity is what the client of that connection has proven to be: the identity of its
 // pre-shared key, or the common name of its certificate (or else its first DNS name, URI
@@ -203,7 +182,7 @@ func (l *Link) clock() int64 { return int64(time.Since(l.began) / time.Second) }
 
 // Send encrypts and sends the batch in order. A message that cannot be sent does not keep
 // back those after it: it is counted in Stats, and err is the reason of the first such.
-// When the socket is full the rest is lost with transports.ErrBusy; after Close all is,
+// When the link below is full the rest is lost with transports.ErrBusy; after Close all is,
 // with net.ErrClosed.
 func (l *Link) Send(batch []transports.Datagram) (sent int, err error) {
 	drop := &l.counters.drop
@@ -242,7 +221,7 @@ func (l *Link) Send(batch []transports.Datagram) (sent int, err error) {
 	return sent, err
 }
 
-// Close tells all clients that their connections are over and closes the socket; Serve
+// Close tells all clients that their connections are over and closes the link below; Serve
 // then returns nil. It may be called from any goroutine and more than once.
 func (l *Link) Close() error {
 	l.mu.Lock()
@@ -262,5 +241,5 @@ func (l *Link) Close() error {
 		c.end(endedByClose)
 	}
 	l.running.Wait()
-	return l.socket.close()
+	return l.below.Close()
 }

@@ -215,37 +215,10 @@ func TestSend(t *testing.T) {
 	}
 }
 
-// TestPortable: what serves other platforms works on this one too.
-func TestPortable(t *testing.T) {
-	udp, err := listenUDP("127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	trust, err := loadCredentials(pskOptions(t), quiet())
-	if err != nil {
-		t.Fatal(err)
-	}
-	l, err := newLink(newPortableSocket(udp, 1<<20), udp.LocalAddr().(*net.UDPAddr).AddrPort(), pskOptions(t), trust, quiet())
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = l.Close() })
-	serve(t, l, func(batch []transports.Datagram) { _, _ = l.Send(batch) })
-	c := mustConnect(t, l.Addr(), withID(withKey("sensor-1", testKey))...)
-	say(t, c, "hello")
-	if l.ReceiveBuffer() == 0 {
-		t.Error("no receive buffer was granted")
-	}
-}
-
 // TestWildcard: on a wildcard socket the answer leaves from the address that was
 // asked; a connected client takes no other.
 func TestWildcard(t *testing.T) {
-	l, err := Listen(":0", pskOptions(t), quiet())
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = l.Close() })
+	l := openLinkAt(t, ":0", pskOptions(t), quiet())
 	serve(t, l, func(batch []transports.Datagram) { _, _ = l.Send(batch) })
 	for _, host := range wildcardHosts() {
 		to := netip.AddrPortFrom(netip.MustParseAddr(host), l.Addr().Port())
@@ -376,23 +349,26 @@ func TestServeEnds(t *testing.T) {
 	}
 }
 
-func TestListenErrors(t *testing.T) {
-	l := openLink(t, pskOptions(t), quiet())
-	o := pskOptions(t)
-	for address, want := range map[string]string{
-		l.Addr().String():   "another program has this UDP port",
-		"8883":              "listeners: \"8883\" is not allowed",
-		"192.0.2.77:8883":   "no interface of this machine has that address",
-		"no.invalid:8883":   "cannot be resolved",
-		"127.0.0.1:1000000": "the port is not a number",
+func TestOverErrors(t *testing.T) {
+	below := newAir().open("192.0.2.1:8883")
+	for want, change := range map[string]func(*Options){
+		"psk_file: ": func(o *Options) { o.PSKFile = "/nowhere/psk" },
+		"queue: ":    func(o *Options) { o.Queue = 1 },
 	} {
-		if _, err := Listen(address, o, quiet()); err == nil || !strings.Contains(err.Error(), want) {
-			t.Errorf("%s: %v, want %q", address, err, want)
+		o := pskOptions(t)
+		change(&o)
+		if _, err := Over(airSocket{end: below}, o, quiet()); err == nil || !strings.HasPrefix(err.Error(), want) {
+			t.Errorf("%v, want %s", err, want)
 		}
 	}
-	o.PSKFile = "/nowhere/psk"
-	if _, err := Listen("127.0.0.1:0", o, quiet()); err == nil || !strings.HasPrefix(err.Error(), "psk_file: ") {
-		t.Errorf("%v", err)
+}
+
+// TestNoAddress: a datagram of a link that is not of an IP network is counted and dropped.
+func TestNoAddress(t *testing.T) {
+	l := airLink(t, newAir(), pskOptions(t), nil)
+	newDemux(l).receive([]transports.Datagram{{Addr: transports.NumberAddr(1), Data: rawHello(0, 0, 0, nil)}})
+	if d := l.Stats().Drops; d != (Drops{Malformed: 1}) {
+		t.Errorf("%+v", d)
 	}
 }
 

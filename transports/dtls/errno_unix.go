@@ -2,21 +2,7 @@
 
 package dtls
 
-import (
-	"errors"
-	"syscall"
-)
+import "syscall"
 
-// What the system says, as far as it matters here.
-const (
-	errInUse        = syscall.EADDRINUSE
-	errForbidden    = syscall.EACCES
-	errNotAvailable = syscall.EADDRNOTAVAIL
-	errTooLarge     = syscall.EMSGSIZE
-	errPeerGone     = syscall.ECONNREFUSED
-)
-
-// isBusy reports whether the system was merely out of room.
-func isBusy(err error) bool {
-	return errors.Is(err, syscall.EAGAIN) || errors.Is(err, syscall.ENOBUFS) || errors.Is(err, syscall.ENOMEM)
-}
+// errPeerGone is what the system says when nobody listens at the other end.
+const errPeerGone = syscall.ECONNREFUSED

@@ -1,21 +1,6 @@
 package dtls
 
-import (
-	"errors"
+import "golang.org/x/sys/windows"
 
-	"golang.org/x/sys/windows"
-)
-
-// What the system says, as far as it matters here.
-const (
-	errInUse        = windows.WSAEADDRINUSE
-	errForbidden    = windows.WSAEACCES
-	errNotAvailable = windows.WSAEADDRNOTAVAIL
-	errTooLarge     = windows.WSAEMSGSIZE
-	errPeerGone     = windows.WSAECONNRESET
-)
-
-// isBusy reports whether the system was merely out of room.
-func isBusy(err error) bool {
-	return errors.Is(err, windows.WSAEWOULDBLOCK) || errors.Is(err, windows.WSAENOBUFS)
-}
+// errPeerGone is what the system says when nobody listens at the other end.
+const errPeerGone = windows.WSAECONNRESET

@@ -95,7 +95,7 @@ func (l *Link) failed(c *conn, err error) {
 	why.counter.Add(1)
 	if why.counter == &l.counters.failed.wrongKey || why.counter == &l.counters.failed.unknownIdentity {
 		// The library just waits. This alert is the same for both: RFC 4279, 2.
-		_ = l.socket.send(appendAlert(nil, c.proof.number(), alertDecryptError), c.origin)
+		_ = l.transmit(appendAlert(nil, c.proof.number(), alertDecryptError), c.origin)
 	}
 	if why.text == "" {
 		return

@@ -20,6 +20,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -28,6 +29,7 @@ import (
 	"go.uber.org/goleak"
 
 	"mqttsn-gateway/transports"
+	"mqttsn-gateway/transports/udp"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -87,8 +89,20 @@ func pskOptions(t testing.TB) Options {
 
 func openLink(t testing.TB, o Options, log *slog.Logger) *Link {
 	t.Helper()
-	l, err := Listen("127.0.0.1:0", o, log)
+	return openLinkAt(t, "127.0.0.1:0", o, log)
+}
+
+func openLinkAt(t testing.TB, address string, o Options, log *slog.Logger) *Link {
+	t.Helper()
+	under := udp.DefaultOptions()
+	under.Listen, under.MTU = address, MaxDatagram
+	below, err := udp.Listen(under)
 	if err != nil {
+		t.Fatal(err)
+	}
+	l, err := Over(below, o, log)
+	if err != nil {
+		_ = below.Close()
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
@@ -97,6 +111,12 @@ func openLink(t testing.TB, o Options, log *slog.Logger) *Link {
 		}
 	})
 	return l
+}
+
+// Addr is where the link listens.
+func (l *Link) Addr() netip.AddrPort {
+	_, address, _ := strings.Cut(l.Name(), " ")
+	return netip.MustParseAddrPort(address)
 }
 
 // serve runs Serve until the end of the test.
@@ -204,7 +224,7 @@ func say(t testing.TB, c net.Conn, text string) {
 
 func hear(t testing.TB, c net.Conn) string {
 	t.Helper()
-	b := make([]byte, maxDatagram)
+	b := make([]byte, MaxDatagram)
 	n, err := c.Read(b)
 	if err != nil {
 		t.Fatal(err)

@@ -7,6 +7,8 @@ import (
 	"net/netip"
 	"testing"
 	"time"
+
+	"mqttsn-gateway/transports"
 )
 
 // rawHello is a ClientHello as a PSK client sends it.
@@ -248,7 +250,7 @@ func FuzzDemux(f *testing.F) {
 	d := newDemux(l)
 	peer := a.open(somewhere.String())
 	f.Fuzz(func(t *testing.T, b []byte) {
-		d.datagram(b, path{peer: somewhere})
+		d.receive([]transports.Datagram{{Addr: transports.IPAddr(somewhere, 0), Data: b}})
 		for answered := 0; ; answered++ {
 			select {
 			case answer := <-peer.in:

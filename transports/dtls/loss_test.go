@@ -116,7 +116,7 @@ func newRelay(t testing.TB, to netip.AddrPort, lose func() bool) string {
 	var client netip.AddrPort
 	var both sync.WaitGroup
 	both.Go(func() {
-		b := make([]byte, maxDatagram)
+		b := make([]byte, MaxDatagram)
 		for {
 			n, from, err := front.ReadFromUDPAddrPort(b)
 			if err != nil {
@@ -129,7 +129,7 @@ func newRelay(t testing.TB, to netip.AddrPort, lose func() bool) string {
 		}
 	})
 	both.Go(func() {
-		b := make([]byte, maxDatagram)
+		b := make([]byte, MaxDatagram)
 		for {
 			n, err := back.Read(b)
 			if err != nil {

@@ -2,6 +2,7 @@ package dtls
 
 import (
 	"bytes"
+	"context"
 	"net"
 	"net/netip"
 	"os"
@@ -114,41 +115,48 @@ func (e *end) SetReadDeadline(t time.Time) error {
 }
 func (e *end) SetWriteDeadline(time.Time) error { return nil }
 
-// airSocket is an end as a link's socket. fail, if set, may refuse to send.
+// airSocket is an end as the link below. fail, if set, may refuse to send.
 type airSocket struct {
 	*end
 	fail func() error
 }
 
-func (s airSocket) receive(b []byte) (int, path, error) {
-	n, from, err := s.take(b)
-	return n, path{peer: from}, err
-}
+func (s airSocket) Name() string { return "air " + s.addr.String() }
+func (s airSocket) MTU() int     { return MaxDatagram }
 
-func (s airSocket) send(b []byte, to path) error {
-	if s.fail != nil {
-		if err := s.fail(); err != nil {
-			return err
+func (s airSocket) Serve(ctx context.Context, recv func([]transports.Datagram)) error {
+	defer context.AfterFunc(ctx, func() { _ = s.SetReadDeadline(longAgo) })()
+	b := make([]byte, MaxDatagram)
+	for {
+		n, from, err := s.take(b)
+		if err != nil {
+			return nil
 		}
+		recv([]transports.Datagram{{Addr: transports.IPAddr(from, 0), Data: b[:n]}})
 	}
-	s.air.carry(b, s.addr, to.peer)
-	return nil
 }
 
-func (s airSocket) receiveBuffer() int { return 0 }
-func (s airSocket) overflows() uint64  { return 0 }
-func (s airSocket) interrupt()         { _ = s.SetReadDeadline(longAgo) }
-func (s airSocket) close() error       { return s.Close() }
+func (s airSocket) Send(batch []transports.Datagram) (sent int, err error) {
+	for _, d := range batch {
+		if s.fail != nil {
+			if err := s.fail(); err != nil {
+				return sent, err
+			}
+		}
+		to, _, _ := d.Addr.AddrPort()
+		s.air.carry(d.Data, s.addr, to)
+		sent++
+	}
+	return sent, nil
+}
+
+// longAgo is a deadline that has passed.
+var longAgo = time.Unix(1, 0)
 
 // airLink opens a link in the air.
 func airLink(t testing.TB, a *air, o Options, fail func() error) *Link {
 	t.Helper()
-	trust, err := loadCredentials(o, quiet())
-	if err != nil {
-		t.Fatal(err)
-	}
-	e := a.open("192.0.2.1:8883")
-	l, err := newLink(airSocket{e, fail}, e.addr, o, trust, quiet())
+	l, err := Over(airSocket{a.open("192.0.2.1:8883"), fail}, o, quiet())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -61,7 +61,7 @@ func (r *roamer) hop(t testing.TB) {
 	}
 	r.mu.Unlock()
 	r.readers.Go(func() {
-		b := make([]byte, maxDatagram)
+		b := make([]byte, MaxDatagram)
 		for {
 			n, err := c.Read(b)
 			if err != nil {
@@ -252,8 +252,8 @@ func TestStolenAddress(t *testing.T) {
 	if _, err := thief.Write([]byte("gotcha")); err != nil {
 		t.Fatal(err)
 	}
-	from := path{peer: victim.LocalAddr().(*net.UDPAddr).AddrPort()}
-	newDemux(l).datagram(r.last(), from)
+	from := transports.IPAddr(victim.LocalAddr().(*net.UDPAddr).AddrPort(), 0)
+	newDemux(l).receive([]transports.Datagram{{Addr: from, Data: r.last()}})
 	until(t, "the thief being moved", func() bool { return l.Stats().Moved == 1 })
 	// The victim sees a record that is not for it, and drops it.
 	say(t, victim, "two")

@@ -2,10 +2,9 @@ package dtls
 
 import (
 	"fmt"
-	"net"
-	"net/netip"
-	"strconv"
 	"time"
+
+	"mqttsn-gateway/transports"
 )
 
 // Options are the settings of all DTLS links.
@@ -120,7 +119,7 @@ func DefaultOptions() Options {
 // allowed. Names are not resolved, no port is tried and no file is opened.
 func (o Options) Validate() error {
 	for i, l := range o.Listeners {
-		if err := validateListener(l); err != nil {
+		if err := transports.ValidateListen(l, "8883"); err != nil {
 			return fmt.Errorf("listeners: number %d: %w", i+1, err)
 		}
 	}
@@ -128,7 +127,7 @@ func (o Options) Validate() error {
 		key             string
 		value, min, max int
 	}{
-		{"mtu", o.MTU, 256, maxDatagram},
+		{"mtu", o.MTU, 256, MaxDatagram},
 		{"max_connections", o.MaxConnections, 1, 1e6},
 		{"max_handshakes", o.MaxHandshakes, 1, 1 << 16},
 		{"max_handshakes_per_prefix", o.MaxHandshakesPerPrefix, 1, 1 << 16},
@@ -176,23 +175,6 @@ func (o Options) validateCredentials() error {
 		return fmt.Errorf("certificate_file: %q is not allowed without key_file: name the file of its private key there", o.CertificateFile)
 	case o.CertificateFile == "" && o.KeyFile != "":
 		return fmt.Errorf("key_file: %q is not allowed without certificate_file: name the file of its certificate there", o.KeyFile)
-	}
-	return nil
-}
-
-func validateListener(listen string) error {
-	bad := func(why string) error {
-		return fmt.Errorf("%q is not allowed: %s; write HOST:PORT, such as 127.0.0.1:8883, [::1]:8883 or :8883 for every address", listen, why)
-	}
-	host, port, err := net.SplitHostPort(listen)
-	if err != nil {
-		return bad("it is no HOST:PORT")
-	}
-	if _, err := strconv.ParseUint(port, 10, 16); err != nil {
-		return bad("the port is not a number from 0 to 65535")
-	}
-	if ip, err := netip.ParseAddr(host); err == nil && ip.IsMulticast() {
-		return bad("it is a group address, not one of this machine's")
 	}
 	return nil
 }

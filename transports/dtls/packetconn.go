@@ -41,7 +41,7 @@ func (c *conn) ReadFrom(b []byte) (int, net.Addr, error) {
 	from := c.current
 	if *from != p.from || c.trust.doubtful.IsValid() {
 		// By this very pointer settle knows that the datagram was valid, and the newest.
-		from = &path{p.from.peer, p.from.local, p.from.zone}
+		from = &path{p.from.peer, p.from.addr, p.from.local}
 	}
 	c.inHand = len(p.data)
 	return copy(b, p.data), from, nil
@@ -100,7 +100,7 @@ func (c *conn) WriteTo(b []byte, addr net.Addr) (int, error) {
 		c.refused.Store(true)
 		return len(b), nil
 	}
-	if err := c.link.socket.send(out, *to); errors.Is(err, transports.ErrBusy) {
+	if err := c.link.transmit(out, *to); errors.Is(err, transports.ErrBusy) {
 		c.busy.Store(true)
 	}
 	return len(b), nil
@@ -131,5 +131,10 @@ func (c *conn) SetWriteDeadline(time.Time) error { return nil }
 // SetDeadline is SetReadDeadline.
 func (c *conn) SetDeadline(t time.Time) error { return c.SetReadDeadline(t) }
 
-// LocalAddr is where the link listens.
-func (c *conn) LocalAddr() net.Addr { return net.UDPAddrFromAddrPort(c.link.address) }
+// LocalAddr is the link, by its name: the library only shows it.
+func (c *conn) LocalAddr() net.Addr { return localAddr(c.link.name) }
+
+type localAddr string
+
+func (a localAddr) Network() string { return "udp" }
+func (a localAddr) String() string  { return string(a) }

@@ -27,8 +27,9 @@ const (
 	alertProtocolVersion = 70
 	alertDecryptError    = 51
 
-	// maxDatagram is the longest datagram received; the library reads no longer ones.
-	maxDatagram = 8192
+	// MaxDatagram is the longest datagram received, in octets; the library reads no longer
+	// ones.
+	MaxDatagram = 8192
 )
 
 // connectionID is one of ours, all of the same length so that it can be found in a record.
@@ -126,7 +127,7 @@ func readHello(r record) (h hello, fault helloFault) {
 	skip(1, 1, 255)   // compression methods
 	h.coreEnd = at
 	if at < len(h.body) {
-		skip(2, 0, maxDatagram) // extensions
+		skip(2, 0, MaxDatagram) // extensions
 	}
 	if !ok || at != len(h.body) {
 		return h, helloMalformed

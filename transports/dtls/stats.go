@@ -61,8 +61,6 @@ type Closings struct {
 
 // Drops are dropped datagrams and messages, by reason.
 type Drops struct {
-	// Truncated were longer than 8192 octets when received.
-	Truncated uint64
 	// Malformed were neither a DTLS record nor, from an unknown address, a ClientHello.
 	Malformed uint64
 	// Fragmented were ClientHellos in pieces, which are not put together.
@@ -86,7 +84,7 @@ type Drops struct {
 	Oversize uint64
 	// Unsendable were to be sent to a connection that does not exist any more.
 	Unsendable uint64
-	// Busy were to be sent when the socket was full.
+	// Busy were to be sent when the link below was full.
 	Busy uint64
 	// Unproven were to be sent to a client that has moved to another network, from which
 	// too little has come yet; up to 32 KiB wait, and are counted if the connection ends.
@@ -106,7 +104,7 @@ type counters struct {
 		peer, idle, replaced, evicted atomic.Uint64
 	}
 	drop struct {
-		truncated, malformed, fragmented, unknownPeer, unknownID, helloRate, handshakeLimit, prefixLimit,
+		malformed, fragmented, unknownPeer, unknownID, helloRate, handshakeLimit, prefixLimit,
 		duplicate, unencrypted, backlog, queue, oversize, unsendable, busy, unproven atomic.Uint64
 	}
 }
@@ -131,7 +129,7 @@ func (l *Link) Stats() Stats {
 	}
 	d := &c.drop
 	s.Drops = Drops{
-		Truncated: d.truncated.Load(), Malformed: d.malformed.Load(), Fragmented: d.fragmented.Load(),
+		Malformed: d.malformed.Load(), Fragmented: d.fragmented.Load(),
 		UnknownPeer: d.unknownPeer.Load(), UnknownID: d.unknownID.Load(), HelloRate: d.helloRate.Load(),
 		HandshakeLimit: d.handshakeLimit.Load(), PrefixLimit: d.prefixLimit.Load(), Duplicate: d.duplicate.Load(),
 		Unencrypted: d.unencrypted.Load(), Backlog: d.backlog.Load(), Queue: d.queue.Load(), Oversize: d.oversize.Load(),

@@ -3,10 +3,10 @@ package udp
 import (
 	"errors"
 	"fmt"
-	"net"
 	"net/netip"
 	"slices"
-	"strconv"
+
+	"mqttsn-gateway/transports"
 )
 
 // Options are the settings of one UDP link.
@@ -80,8 +80,8 @@ func DefaultOptions() Options {
 // Validate reports the first setting that cannot work: its key, its value and what is
 // allowed. Names are not resolved and no port is tried.
 func (o Options) Validate() error {
-	if err := validateListen(o.Listen); err != nil {
-		return err
+	if err := transports.ValidateListen(o.Listen, "1883"); err != nil {
+		return fmt.Errorf("listen: %w", err)
 	}
 	for _, r := range []struct {
 		key             string
@@ -97,23 +97,6 @@ func (o Options) Validate() error {
 		}
 	}
 	return o.validateGroups()
-}
-
-func validateListen(listen string) error {
-	bad := func(why string) error {
-		return fmt.Errorf("listen: %q is not allowed: %s; write HOST:PORT, such as 127.0.0.1:1883, [::1]:1883 or :1883 for every address", listen, why)
-	}
-	host, port, err := net.SplitHostPort(listen)
-	if err != nil {
-		return bad("it is no HOST:PORT")
-	}
-	if _, err := strconv.ParseUint(port, 10, 16); err != nil {
-		return bad("the port is not a number from 0 to 65535")
-	}
-	if ip, err := netip.ParseAddr(host); err == nil && ip.IsMulticast() {
-		return bad("it is a group address, which belongs into groups")
-	}
-	return nil
 }
 
 func (o Options) validateGroups() error {
