@@ -3,6 +3,7 @@ package config
 import (
 	"reflect"
 
+	"mqttsn-gateway/broker/embedded"
 	"mqttsn-gateway/transports/serial"
 	"mqttsn-gateway/transports/udp"
 )
@@ -13,17 +14,28 @@ func elementDefault(list string) (v reflect.Value, ok bool) {
 	switch list {
 	case "udp":
 		return reflect.ValueOf(udp.DefaultOptions()), true
+	case "mqtt.listeners":
+		return reflect.ValueOf(embedded.DefaultListenerOptions()), true
 	case "serial":
 		return reflect.ValueOf(serial.DefaultOptions()), true
 	}
 	return reflect.Value{}, false
 }
 
-// fillElements gives the lists of c that are set as many default elements as they have.
+// fillElements gives the lists of sections in c that are set as many default elements as
+// they have.
 func fillElements(c *Config, length func(list string) (int, bool)) {
-	whole := reflect.ValueOf(c).Elem()
-	for i := range whole.NumField() {
-		name := configType.Field(i).Tag.Get("mapstructure")
+	fillLists(reflect.ValueOf(c).Elem(), "", length)
+}
+
+func fillLists(section reflect.Value, prefix string, length func(list string) (int, bool)) {
+	for i := range section.NumField() {
+		field := section.Field(i)
+		name := prefix + section.Type().Field(i).Tag.Get("mapstructure")
+		if field.Kind() == reflect.Struct {
+			fillLists(field, name+".", length)
+			continue
+		}
 		d, ok := elementDefault(name)
 		if !ok {
 			continue
@@ -32,10 +44,10 @@ func fillElements(c *Config, length func(list string) (int, bool)) {
 		if !set {
 			continue
 		}
-		list := reflect.MakeSlice(whole.Field(i).Type(), n, n)
+		list := reflect.MakeSlice(field.Type(), n, n)
 		for j := range n {
 			list.Index(j).Set(d)
 		}
-		whole.Field(i).Set(list)
+		field.Set(list)
 	}
 }

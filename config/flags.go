@@ -33,7 +33,7 @@ func AddFlags(set *pflag.FlagSet) *Flags {
 	f := &Flags{set: set}
 	f.addLinks()
 	set.StringArrayVar(&f.dtls, "dtls", nil, "listen for MQTT-SN over DTLS at this UDP `ADDR`ess, such as :8883 (may be repeated)")
-	set.StringArrayVar(&f.mqtt, "mqtt", nil, "the embedded broker listens for MQTT at this TCP `ADDR`ess (may be repeated)")
+	set.StringArrayVar(&f.mqtt, "mqtt", nil, "the embedded broker listens for MQTT at this TCP `ADDR`ess[,KEY=VALUE]... (may be repeated)")
 	set.StringVar(&f.broker, "broker", "", "connect clients with the MQTT broker at `URL`, such as mqtt://localhost:1884, instead of the embedded one")
 	set.StringVar(&f.admin, "admin", "", "serve health checks and metrics at this TCP `ADDR`ess; \"\" for none")
 	f.addCommon()
@@ -86,7 +86,8 @@ func (f *Flags) Input(environ []string) Input {
 		in.Problems = append(in.Problems, bareWords("--serial", "framing=xbee", f.serial)...)
 	}
 	if len(f.mqtt) > 0 {
-		in.Flags = append(in.Flags, Setting{"mqtt.listeners", asYAML(f.mqtt), "--mqtt"})
+		in.Flags = append(in.Flags, Setting{"mqtt.listeners", elements("mqtt.listeners", "listen", f.mqtt), "--mqtt"})
+		in.Problems = append(in.Problems, bareWords("--mqtt", "max_connections=100", f.mqtt)...)
 	}
 	for _, s := range []struct{ flag, key, value string }{
 		{"broker", "broker.url", f.broker},

@@ -33,7 +33,7 @@ func TestFlags(t *testing.T) {
 	if len(c.UDP) != 2 || c.UDP[0].Listen != ":1" || c.UDP[0].MTU != 1400 || c.UDP[1].Listen != "[::1]:2" {
 		t.Errorf("--udp: got %+v", c.UDP)
 	}
-	if len(c.MQTT.Listeners) != 2 || c.MQTT.Listeners[1] != ":4" {
+	if len(c.MQTT.Listeners) != 2 || c.MQTT.Listeners[1].Listen != ":4" {
 		t.Errorf("--mqtt: got %+v", c.MQTT)
 	}
 	if c.Admin.Listen != "" || origins["admin.listen"] != "--admin" {

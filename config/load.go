@@ -116,7 +116,7 @@ func (l *loader) result() (Config, error) {
 func (l *loader) decode() Config {
 	c := Default()
 	fillElements(&c, func(list string) (int, bool) {
-		elements, ok := l.viper.Get(list).([]any)
+		elements, ok := l.viper.Get(strings.ReplaceAll(list, ".", delimiter)).([]any)
 		return len(elements), ok
 	})
 	if err := l.viper.UnmarshalExact(&c); err != nil {

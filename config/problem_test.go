@@ -40,7 +40,7 @@ func TestFileProblems(t *testing.T) {
 		{"twice", "log:\n  level: info\n  level: debug\n", "FILE:3: log.level: is set twice, first in line 2"},
 		{"out of range", "session:\n  n_retry: 3\n  t_retry: 0s\n", "FILE:3: session.t_retry: 0s is out of range: 1ms to 1h0m0s"},
 		{"out of range in a list", "udp:\n- listen: 127.0.0.1:1\n- listen: 127.0.0.1:2\n  mtu: 3\n", "FILE:4: udp.1.mtu: 3 is not allowed: 64 to 65507"},
-		{"out of range in a list of texts", "mqtt:\n  listeners:\n  - :1883\n  - 1.2.3.4\n", `FILE:4: mqtt.listeners.1: "1.2.3.4" is not allowed: write HOST:PORT with a port from 0 to 65535, such as 127.0.0.1:1883, [::1]:1883 or :1883 for every address`},
+		{"out of range in a list within a section", "mqtt:\n  listeners:\n  - listen: :1883\n  - listen: 1.2.3.4\n", `FILE:4: mqtt.listeners.1.listen: "1.2.3.4" is not allowed: write HOST:PORT with a port from 0 to 65535, such as 127.0.0.1:1883, [::1]:1883 or :1883 for every address`},
 		{"anchor", "session: &s\n  n_retry: 3\n", "FILE:1: session: YAML anchors and aliases are not supported; write the value out"},
 		{"odd name", "? [a]\n: 1\n", "FILE:1: an option's name must be a plain word"},
 		{"second document", "log:\n  level: info\n---\nlog:\n  level: debug\n", "FILE:3: a second document (after ---) is not supported"},
@@ -94,25 +94,34 @@ func TestMissingFile(t *testing.T) {
 
 // The checks of all packages name the option first, so that it can be found in the file.
 func TestValidateNamesTheKey(t *testing.T) {
-	base := Default()
-	base.Broker.URL, base.Forward.To = "mqtt://localhost", "localhost:1883"
-	defaults := reflect.ValueOf(base)
-	for i := range defaults.NumField() {
-		name, section := configType.Field(i).Tag.Get("mapstructure"), defaults.Field(i)
-		if isList(section.Type()) {
-			if section.Len() == 0 {
-				continue
+	for i := range configType.NumField() {
+		name := configType.Field(i).Tag.Get("mapstructure")
+		// sound is the section as it stands, or the first one of a list.
+		sound := func() (section reflect.Value, ok bool) {
+			c := Default()
+			c.Broker.URL, c.Forward.To = "mqtt://localhost", "localhost:1883"
+			section = reflect.ValueOf(c).Field(i)
+			if !isList(section.Type()) {
+				section = reflect.New(section.Type()).Elem()
+				section.Set(reflect.ValueOf(c).Field(i))
+				return section, true
 			}
-			section = section.Index(0)
+			if section.Len() == 0 {
+				return section, false
+			}
+			return section.Index(0), true
+		}
+		section, ok := sound()
+		if !ok {
+			continue
 		}
 		for _, k := range keys(section.Type(), "") {
-			copied := reflect.New(section.Type()).Elem()
-			copied.Set(section)
-			field, ok := option(copied, strings.Split(k.name, "."))
+			spoilt, _ := sound()
+			field, ok := option(spoilt, strings.Split(k.name, "."))
 			if !ok || !spoil(field) {
 				continue
 			}
-			err := copied.Interface().(validator).Validate()
+			err := spoilt.Interface().(validator).Validate()
 			if err == nil {
 				continue // not everything has a range
 			}

@@ -62,9 +62,9 @@ func TestSampleOptions(t *testing.T) {
 			leaves++
 		}
 	}
-	// The first option of the default UDP listener is not commented out.
-	if options != leaves-1 {
-		t.Errorf("the sample has %d options commented out, there are %d", options, leaves)
+	// The first options of the default UDP and MQTT listeners are not commented out.
+	if options != leaves-2 {
+		t.Errorf("the sample has %d options commented out, there are %d", options, leaves-2)
 	}
 }
 

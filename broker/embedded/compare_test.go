@@ -52,7 +52,7 @@ const childAddr = "EMBEDDED_TEST_LISTEN"
 // child serves until its standard input ends.
 func child(addr string) {
 	o := DefaultOptions()
-	o.Listeners = []string{addr}
+	o.Listeners = listeners(addr)
 	b, err := New(o, silent())
 	if err != nil {
 		panic(err)

@@ -227,7 +227,7 @@ func TestDefect12IdleCostsNothing(t *testing.T) {
 func TestDefect15LogsNoPayload(t *testing.T) {
 	var text lockedBuffer
 	o := DefaultOptions()
-	o.Listeners = []string{"127.0.0.1:0"}
+	o.Listeners = listeners("127.0.0.1:0")
 	b, err := New(o, slog.New(slog.NewTextHandler(&text, &slog.HandlerOptions{Level: slog.LevelDebug})))
 	if err != nil {
 		t.Fatal(err)

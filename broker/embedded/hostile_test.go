@@ -305,7 +305,7 @@ func TestMaxConnections(t *testing.T) {
 
 // Defect 6: shutting down does not hang, whoever is connected and however.
 func TestDefect06ShutDown(t *testing.T) {
-	b := newBroker(t, func(o *Options) { o.Listeners = []string{"127.0.0.1:0"} })
+	b := newBroker(t, func(o *Options) { o.Listeners = listeners("127.0.0.1:0") })
 	stop := run(t, b)
 	five := login(t, b, mqtt.V5, "five", func(c *mqtt.Connect) {
 		c.HasWill, c.Will.Topic = true, []byte("will")
@@ -360,19 +360,19 @@ func TestPortTaken(t *testing.T) {
 	}
 	defer l.Close()
 	o := DefaultOptions()
-	o.Listeners = []string{"127.0.0.1:0", l.Addr().String()}
+	o.Listeners = listeners("127.0.0.1:0", l.Addr().String())
 	_, err = New(o, silent())
 	if err == nil || !strings.Contains(err.Error(), l.Addr().String()) || !strings.Contains(err.Error(), "--mqtt") {
 		t.Errorf("error %v", err)
 	}
-	o.Listeners = []string{"192.0.2.1:1883"}
+	o.Listeners = listeners("192.0.2.1:1883")
 	if _, err = New(o, silent()); err == nil || !strings.Contains(err.Error(), "no such address") {
 		t.Errorf("error %v", err)
 	}
 }
 
 func TestServeTwoListeners(t *testing.T) {
-	b := newBroker(t, func(o *Options) { o.Listeners = []string{"127.0.0.1:0", "[::1]:0"} })
+	b := newBroker(t, func(o *Options) { o.Listeners = listeners("127.0.0.1:0", "[::1]:0") })
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error)
 	woken := make(chan struct{}, 100)

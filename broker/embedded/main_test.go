@@ -28,6 +28,16 @@ const patience = 10 * time.Second
 
 func silent() *slog.Logger { return slog.New(slog.DiscardHandler) }
 
+// listeners are listeners at these addresses.
+func listeners(addresses ...string) (all []ListenerOptions) {
+	for _, a := range addresses {
+		l := DefaultListenerOptions()
+		l.Listen = a
+		all = append(all, l)
+	}
+	return all
+}
+
 // newBroker makes a broker without listeners that is not served.
 func newBroker(t testing.TB, change ...func(*Options)) *Broker {
 	t.Helper()
@@ -46,7 +56,7 @@ func newBroker(t testing.TB, change ...func(*Options)) *Broker {
 // serve makes a broker at a free port and serves it until the test ends.
 func serve(t testing.TB, change ...func(*Options)) *Broker {
 	t.Helper()
-	b := newBroker(t, append([]func(*Options){func(o *Options) { o.Listeners = []string{"127.0.0.1:0"} }}, change...)...)
+	b := newBroker(t, append([]func(*Options){func(o *Options) { o.Listeners = listeners("127.0.0.1:0") }}, change...)...)
 	run(t, b)
 	return b
 }

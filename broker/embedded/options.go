@@ -2,19 +2,16 @@ package embedded
 
 import (
 	"fmt"
-	"net"
-	"strconv"
 	"time"
 )
 
 // Options are the settings of the embedded broker. Names are Mosquitto's where it has
 // the same setting.
 type Options struct {
-	// Listeners are the addresses at which MQTT clients can connect over TCP, each
-	// HOST:PORT. An empty HOST means every address of this machine, PORT 0 a free port.
-	// Default ["127.0.0.1:1883"], which only programs on this machine can reach. An
-	// empty list lets no MQTT client in; devices are served all the same.
-	Listeners []string `mapstructure:"listeners"`
+	// Listeners are where MQTT clients can connect. Default: one, at 127.0.0.1:1883,
+	// which only programs on this machine can reach. The flag --mqtt ADDR replaces the
+	// list. An empty list lets no MQTT client in; devices are served all the same.
+	Listeners []ListenerOptions `mapstructure:"listeners"`
 
 	// MaxConnections is how many MQTT clients may be connected at a time, 1 to 1000000;
 	// devices do not count. Default 20000. A connection beyond it is closed at once.
@@ -95,7 +92,7 @@ type Options struct {
 // DefaultOptions returns the defaults that the fields of Options name.
 func DefaultOptions() Options {
 	return Options{
-		Listeners:           []string{"127.0.0.1:1883"},
+		Listeners:           []ListenerOptions{DefaultListenerOptions()},
 		MaxConnections:      20_000,
 		MaxSessions:         1_000_000,
 		ConnectTimeout:      10 * time.Second,
@@ -116,9 +113,9 @@ func DefaultOptions() Options {
 // Validate reports the first setting that cannot work: its key, its value and what is
 // allowed. Names are not resolved and no port is tried.
 func (o Options) Validate() error {
-	for i, listen := range o.Listeners {
-		if err := validateListener(listen); err != nil {
-			return fmt.Errorf("listeners.%d: %w", i, err)
+	for i, l := range o.Listeners {
+		if err := l.Validate(); err != nil {
+			return fmt.Errorf("listeners.%d.%w", i, err)
 		}
 	}
 	for _, r := range []struct {
@@ -162,17 +159,6 @@ func (o Options) validateTimes() error {
 		if r.value < r.min || r.value > r.max {
 			return fmt.Errorf("%s: %v is out of range: %s%v to %v", r.key, r.value, r.zero, r.min, r.max)
 		}
-	}
-	return nil
-}
-
-func validateListener(listen string) error {
-	_, port, err := net.SplitHostPort(listen)
-	if err == nil {
-		_, err = strconv.ParseUint(port, 10, 16)
-	}
-	if err != nil {
-		return fmt.Errorf("%q is not allowed: write HOST:PORT with a port from 0 to 65535, such as 127.0.0.1:1883, [::1]:1883 or :1883 for every address", listen)
 	}
 	return nil
 }

@@ -11,8 +11,8 @@ func TestOptions(t *testing.T) {
 		t.Fatal(err)
 	}
 	for key, change := range map[string]func(*Options){
-		"listeners.1":           func(o *Options) { o.Listeners = []string{":1883", "localhost"} },
-		"listeners.0":           func(o *Options) { o.Listeners = []string{"127.0.0.1:99999"} },
+		"listeners.1.listen":    func(o *Options) { o.Listeners = listeners(":1883", "localhost") },
+		"listeners.0.listen":    func(o *Options) { o.Listeners = listeners("127.0.0.1:99999") },
 		"max_connections":       func(o *Options) { o.MaxConnections = 0 },
 		"max_sessions":          func(o *Options) { o.MaxSessions = -1 },
 		"connect_timeout":       func(o *Options) { o.ConnectTimeout = 5 },

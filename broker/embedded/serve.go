@@ -14,11 +14,11 @@ import (
 
 // listen opens the listeners.
 func (b *Broker) listen() error {
-	for _, addr := range b.options.Listeners {
-		l, err := net.Listen("tcp", addr)
+	for _, o := range b.options.Listeners {
+		l, err := net.Listen("tcp", o.Listen)
 		if err != nil {
 			_ = b.Close()
-			return &ListenError{Addr: addr, err: err}
+			return &ListenError{Addr: o.Listen, err: err}
 		}
 		b.listeners = append(b.listeners, l)
 	}

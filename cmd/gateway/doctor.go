@@ -144,8 +144,8 @@ func listeners(c config.Config, origins config.Origins) []doctor.Listener {
 		})
 	}
 	if c.Broker.URL == "" {
-		for _, addr := range c.MQTT.Listeners {
-			all = append(all, doctor.Listener{Network: "tcp", Addr: addr, Flag: "--mqtt", Broker: true})
+		for _, l := range c.MQTT.Listeners {
+			all = append(all, doctor.Listener{Network: "tcp", Addr: l.Listen, Flag: "--mqtt", Broker: true})
 		}
 	}
 	if c.Admin.Listen != "" {

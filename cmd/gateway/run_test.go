@@ -73,7 +73,7 @@ func load(t *testing.T, settings ...config.Setting) (config.Config, config.Origi
 	t.Helper()
 	free := []config.Setting{
 		{Key: "udp.0.listen", Value: "127.0.0.1:0"},
-		{Key: "mqtt.listeners", Value: "127.0.0.1:0"},
+		{Key: "mqtt.listeners", Value: "[{listen: 127.0.0.1:0}]"},
 		{Key: "admin.listen", Value: "127.0.0.1:0"},
 	}
 	c, origins, err := config.Load(config.Input{Flags: append(free, settings...)})
@@ -221,7 +221,7 @@ func TestBusyAddresses(t *testing.T) {
 	for want, setting := range map[string]config.Setting{
 		"udp.1: cannot listen at udp ": {Key: "udp.1.listen", Value: taken.Addr().String()},
 		"admin.listen: ":               {Key: "admin.listen", Value: listener.Addr().String()},
-		"mqtt.listeners: ":             {Key: "mqtt.listeners", Value: listener.Addr().String()},
+		"mqtt.listeners: ":             {Key: "mqtt.listeners.0.listen", Value: listener.Addr().String()},
 	} {
 		c, origins := load(t, setting)
 		var log journal
