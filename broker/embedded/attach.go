@@ -31,6 +31,9 @@ func (b *Broker) attach(id string, l line, o *attachment) broker.Code {
 		ends := o.clean || s.expiry == 0 || s.line == nil && s.due <= b.now()
 		last = s.supersede(l, ends)
 		if ends {
+			if s.line == nil && s.due <= b.now() {
+				b.stats.expired.Add(1)
+			}
 			s.finish()
 			s.mu.Unlock()
 			s = nil
@@ -70,6 +73,7 @@ func (s *session) supersede(l line, ends bool) *will {
 	}
 	if s.line != nil {
 		s.line.end(broker.CodeTakenOver)
+		s.broker.stats.takeovers.Add(1)
 		s.dropBacklog()
 	}
 	if w != nil && w.delay > 0 && !ends {
@@ -93,6 +97,7 @@ func (b *Broker) detach(s *session, l line, lost bool) {
 		w = nil
 	}
 	s.line, s.will = nil, nil
+	b.stats.connected.Add(-1)
 	s.queue.land()
 	s.dropBacklog()
 	if s.expiry == 0 { // the session ends now, and with it a will's delay [MQTT-3.1.3-9]
@@ -160,6 +165,7 @@ func (b *Broker) expire() {
 		case s.due <= now:
 			w = s.will
 			s.finish()
+			b.stats.expired.Add(1)
 		default:
 			if s.will != nil && s.will.due <= now {
 				w, s.will = s.will, nil

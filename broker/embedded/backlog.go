@@ -57,6 +57,7 @@ func (s *session) sendBacklog() bool {
 			s.broker.stats.drop(why)
 		} else {
 			s.broker.stats.sent[0].Add(1)
+			s.broker.stats.sentBytes.Add(uint64(len(m.Payload)))
 		}
 	}
 	b.items[b.head] = retainedItem{}

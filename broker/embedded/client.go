@@ -42,7 +42,7 @@ type client struct {
 	left    bool      // it has disconnected as it should: no will
 	gone    bool      // nothing can be sent to it any more, or need be
 	lasting bool      // its CONNECT said that the session outlives the connection
-	packets uint64    // not counted yet
+	tally   tally     // what was not counted yet
 }
 
 // maxConnect is the largest CONNECT in octets: nobody who has not been let in makes us
@@ -67,7 +67,7 @@ func (c *client) run() {
 	if c.session != nil {
 		b.detach(c.session, c, !c.left)
 	}
-	b.stats.packetsIn.Add(c.packets)
+	b.stats.add(&c.tally)
 	b.settle()
 	if !c.gone {
 		c.linger()
@@ -88,9 +88,9 @@ func (c *client) converse() {
 		if c.over.Load() {
 			return
 		}
-		c.packets++
+		c.tally.packets++
 		c.handle(h, body)
-		if !c.reader.Buffered() || c.packets >= maxBatch {
+		if !c.reader.Buffered() || c.tally.packets >= maxBatch {
 			c.endBatch()
 		}
 	}
@@ -98,8 +98,7 @@ func (c *client) converse() {
 
 // endBatch is called when all that has come so far is handled.
 func (c *client) endBatch() {
-	c.broker.stats.packetsIn.Add(c.packets)
-	c.packets = 0
+	c.broker.stats.add(&c.tally)
 	c.broker.settle()
 	if drained := c.out.congested(c.broker.options.MaxQueuedBytes); drained != nil {
 		c.wait(drained)
@@ -195,6 +194,7 @@ func (c *client) expectBy(due time.Time) {
 func (c *client) Read(b []byte) (int, error) {
 	for {
 		n, err := c.conn.Read(b)
+		c.tally.octets += uint64(n)
 		if n > 0 || !errors.Is(err, os.ErrDeadlineExceeded) || c.over.Load() {
 			return n, err
 		}
@@ -225,6 +225,7 @@ func (b *Broker) serve(conn net.Conn) {
 	if ok {
 		l.open[c] = struct{}{}
 		b.stats.connections.Add(1)
+		b.stats.accepted.Add(1)
 		l.group.Go(c.run)
 	}
 	l.mu.Unlock()

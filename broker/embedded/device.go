@@ -61,6 +61,7 @@ func (d *device) attach(r *broker.Request) {
 	if !r.CleanSession {
 		o.expiry = d.broker.longestExpiry()
 	}
+	d.broker.stats.connects.Add(1)
 	code := broker.CodeSuccess
 	if o.will != nil {
 		code = d.broker.topics.mayPublish(o.will.message.Topic)
@@ -95,7 +96,9 @@ func (d *device) publish(r *broker.Request) {
 		p := newPublication()
 		p.Topic, p.Payload, p.QoS, p.Retain = route.topic, r.Payload, r.QoS, r.Retain
 		p.from, p.refuse = d.id, r.QoS > 0
-		code = b.publish(p, route)
+		if code = b.publish(p, route); !code.Failed() {
+			b.stats.receivedBytes.Add(uint64(len(r.Payload)))
+		}
 		p.release()
 	}
 	if r.QoS > 0 {

@@ -105,7 +105,9 @@ func (c *client) route(p *mqtt.Publish) broker.Code {
 		}
 		m.properties = passedOn(&p.Properties)
 	}
-	code = b.publish(m, r)
+	if code = b.publish(m, r); !code.Failed() {
+		c.tally.payload += uint64(len(p.Payload))
+	}
 	m.release()
 	return code
 }

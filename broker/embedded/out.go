@@ -26,10 +26,14 @@ type output struct {
 	closing bool    // nothing is added any more; when all is written, the stream ends
 	failed  bool    // the connection is gone
 	drained chan struct{}
+	delayed int // packets that are counted as delayed, while there is drained
 }
 
 // buffer is a slice that can be pooled without an allocation.
-type buffer struct{ b []byte }
+type buffer struct {
+	b       []byte
+	packets int
+}
 
 var buffers = sync.Pool{New: func() any { return new(buffer) }}
 
@@ -38,7 +42,7 @@ const keepBuffer = 64 << 10
 
 func (b *buffer) release() {
 	if cap(b.b) <= keepBuffer {
-		b.b = b.b[:0]
+		b.b, b.packets = b.b[:0], 0
 		buffers.Put(b)
 	}
 }
@@ -69,10 +73,27 @@ func (o *output) open(limit int) (b []byte, ok, room bool) {
 
 // done takes the buffer back with the packet added.
 func (o *output) done(b []byte) {
-	o.size += len(b) - len(o.pending.b)
+	n := len(b) - len(o.pending.b)
 	o.pending.b = b
+	o.added(n)
 	o.unlockListed()
-	o.client.broker.stats.packetsOut.Add(1)
+}
+
+// added notes that a packet of n octets was added. The output is locked.
+func (o *output) added(n int) {
+	o.pending.packets++
+	o.size += n
+	if o.drained != nil {
+		o.delay(1, n)
+	}
+}
+
+// delay counts packets and octets that the system does not take at once, or, negative,
+// that are not delayed any more. The output is locked.
+func (o *output) delay(packets, octets int) {
+	o.delayed += packets
+	o.client.broker.stats.delayed.Add(int64(packets))
+	o.client.broker.stats.delayedBytes.Add(int64(octets))
 }
 
 // cancel takes the buffer back as it was.
@@ -95,7 +116,7 @@ func (o *output) close(code broker.Code) {
 		packet := mqtt.Disconnect{Code: mqtt.Code(code)}
 		before := len(o.pending.b)
 		o.pending.b = packet.Append(o.pending.b, mqtt.V5)
-		o.size += len(o.pending.b) - before
+		o.added(len(o.pending.b) - before)
 	}
 	o.closing = true
 	o.unlockListed()
@@ -104,8 +125,16 @@ func (o *output) close(code broker.Code) {
 // abort gives up what is not written: the connection is gone.
 func (o *output) abort() {
 	o.mu.Lock()
-	o.failed, o.pending, o.size = true, nil, 0
+	o.lose()
 	o.mu.Unlock()
+}
+
+// lose forgets what is not written. The output is locked.
+func (o *output) lose() {
+	if o.drained != nil {
+		o.delay(-o.delayed, -o.size)
+	}
+	o.failed, o.pending, o.size = true, nil, 0
 }
 
 func (o *output) unlockListed() {
@@ -143,6 +172,10 @@ func (o *output) flush() {
 				return
 			}
 			o.drained = make(chan struct{})
+			o.delay(buf.packets, o.size)
+			if o.pending != nil {
+				o.delay(o.pending.packets, 0)
+			}
 			o.client.broker.clients.group.Go(func() { o.drain(buf, n) })
 			o.mu.Unlock()
 			return
@@ -170,8 +203,16 @@ func (o *output) drain(buf *buffer, n int) {
 
 // wrote notes that a buffer is written, and locks the output for next.
 func (o *output) wrote(buf *buffer) {
+	st := &o.client.broker.stats
+	st.packetsOut.Add(uint64(buf.packets))
+	st.bytesOut.Add(uint64(len(buf.b)))
 	o.mu.Lock()
-	o.size -= len(buf.b)
+	if !o.failed {
+		o.size -= len(buf.b)
+		if o.drained != nil {
+			o.delay(-buf.packets, -len(buf.b))
+		}
+	}
 	buf.release()
 }
 
@@ -212,7 +253,7 @@ func (o *output) idle() {
 // fail ends the connection, since it cannot be written to.
 func (o *output) fail() {
 	o.mu.Lock()
-	o.failed, o.pending, o.size = true, nil, 0
+	o.lose()
 	o.idle()
 	o.mu.Unlock()
 	o.client.conn.Close()

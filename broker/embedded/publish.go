@@ -12,7 +12,6 @@ import (
 // Whoever makes queues durable does it here: what publish has queued is to be on disk
 // before its callers acknowledge.
 func (b *Broker) publish(p *publication, r *route) broker.Code {
-	b.stats.received[p.QoS].Add(1)
 	if p.Retain {
 		// Subscribers see the messages of a topic in the order in which they replaced
 		// each other, so that the last one is the retained one.
@@ -25,6 +24,7 @@ func (b *Broker) publish(p *publication, r *route) broker.Code {
 		// here, but a route from before may lack one who found the old message.
 		r, _ = b.topics.route(p.Topic)
 	}
+	b.stats.received[p.QoS].Add(1)
 	b.fanOut(p, r)
 	if r.nobody() {
 		return broker.CodeNoSubscribers
@@ -48,6 +48,7 @@ func (b *Broker) fanOut(p *publication, r *route) {
 	}
 	if n := p.passed; n > 0 {
 		b.stats.sent[0].Add(uint64(n))
+		b.stats.sentBytes.Add(uint64(n) * uint64(len(p.Payload)))
 	}
 }
 
@@ -99,6 +100,8 @@ func (b *Broker) publishWill(w *will) {
 	}
 	p := newPublication()
 	p.carry(&w.message)
-	b.publish(p, r)
+	if !b.publish(p, r).Failed() {
+		b.stats.receivedBytes.Add(uint64(len(p.Payload)))
+	}
 	p.release()
 }

@@ -133,6 +133,14 @@ func (s *session) full(m *message) bool {
 func (s *session) enqueue(d delivery) {
 	s.queue.push(d)
 	s.broker.stats.queued.Add(1)
+	s.broker.stats.queuedBytes.Add(int64(d.message.size()))
+}
+
+// remove takes the delivery number i out of the queue. The caller holds s.mu.
+func (s *session) remove(i int) {
+	s.broker.stats.queued.Add(-1)
+	s.broker.stats.queuedBytes.Add(-int64(s.queue.at(i).message.size()))
+	s.queue.remove(i)
 }
 
 // pump hands over what waits, as far as the window allows. The caller holds s.mu.
@@ -158,7 +166,7 @@ func (s *session) sendQueue() bool {
 		again := d.id != 0
 		if !again {
 			if m := d.message; m.expires != 0 && m.expires <= s.broker.now() {
-				s.drop(int(q.sent), expired)
+				s.drop(int(q.sent), expired, false)
 				continue
 			}
 			if d.id = s.lastID%0xFFFF + 1; d.id == q.at(0).id && q.sent > 0 {
@@ -173,6 +181,7 @@ func (s *session) sendQueue() bool {
 			if !again {
 				s.lastID = d.id
 				s.broker.stats.sent[d.qos].Add(1)
+				s.broker.stats.sentBytes.Add(uint64(len(d.message.Payload)))
 			}
 			q.fly()
 		case noRoom:
@@ -181,30 +190,34 @@ func (s *session) sendQueue() bool {
 			}
 			return false
 		default:
-			s.drop(int(q.sent), why)
+			s.drop(int(q.sent), why, again)
 		}
 	}
 	return int(q.sent) < int(s.window)
 }
 
-// drop takes the delivery number i out of the queue, for a reason.
-func (s *session) drop(i int, why reason) {
-	s.queue.remove(i)
-	s.broker.stats.queued.Add(-1)
-	s.broker.stats.drop(why)
+// drop takes the delivery number i out of the queue, for a reason. One that was sent
+// before counts as sent, not as dropped as well.
+func (s *session) drop(i int, why reason, sent bool) {
+	s.remove(i)
+	if !sent {
+		s.broker.stats.drop(why)
+	}
 }
 
 // complete removes the delivery number i, which the client has acknowledged, and goes on.
 // The caller holds s.mu.
 func (s *session) complete(i int) {
-	s.queue.remove(i)
-	s.broker.stats.queued.Add(-1)
+	s.remove(i)
 	s.pump()
 }
 
 // attach connects the client: what it had not acknowledged comes again, then what waits.
 // The caller holds s.mu.
 func (s *session) attach(l line, o *attachment, present bool) {
+	if s.line == nil {
+		s.broker.stats.arrive()
+	}
 	s.line, s.will, s.expiry, s.window = l, o.will, o.expiry, o.window
 	s.told = false
 	s.broker.deadlines.remove(s)
@@ -217,8 +230,7 @@ func (s *session) attach(l line, o *attachment, present bool) {
 				i++
 				continue
 			}
-			s.queue.remove(i)
-			s.broker.stats.queued.Add(-1)
+			s.remove(i)
 		}
 	}
 	l.accept(s, present)
@@ -231,16 +243,15 @@ func (s *session) finish() {
 	s.dropBacklog()
 	delete(s.broker.sessions, s.id)
 	s.broker.stats.sessions.Add(-1)
+	if s.line != nil {
+		s.broker.stats.connected.Add(-1)
+	}
 	s.ended, s.line, s.will = true, nil, nil
 	for _, f := range s.filters {
 		s.broker.topics.unsubscribe(f, s)
 	}
-	n := s.queue.len()
-	s.broker.stats.queued.Add(-int64(n))
-	for i := range n {
-		if s.queue.at(i).id == 0 {
-			s.broker.stats.drop(sessionEnded)
-		}
+	for s.queue.len() > 0 {
+		s.drop(0, sessionEnded, s.queue.at(0).id != 0)
 	}
 	s.filters, s.queue, s.received, s.backlog = nil, queue{}, nil, nil
 	s.broker.deadlines.remove(s)

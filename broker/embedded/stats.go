@@ -36,21 +36,48 @@ var reasonNames = [reasons]string{
 	retainedFull: "retained_full",
 }
 
-// counters is what the broker counts all the time.
+// counters is what the broker counts all the time, as [Stats] explains it.
 type counters struct {
-	received    [3]atomic.Uint64
-	sent        [3]atomic.Uint64
-	dropped     [reasons]atomic.Uint64
-	queued      atomic.Int64
-	packetsIn   atomic.Uint64
-	packetsOut  atomic.Uint64
-	connections atomic.Int64
-	refused     atomic.Uint64
-	devices     atomic.Int64
-	sessions    atomic.Int64
+	received, sent           [3]atomic.Uint64
+	receivedBytes, sentBytes atomic.Uint64
+	dropped                  [reasons]atomic.Uint64
+	queued, queuedBytes      atomic.Int64
+	packetsIn, packetsOut    atomic.Uint64
+	bytesIn, bytesOut        atomic.Uint64
+	delayed, delayedBytes    atomic.Int64
+	connections, devices     atomic.Int64
+	accepted, refused        atomic.Uint64
+	connects                 atomic.Uint64
+	sessions                 atomic.Int64
+	connected, most          atomic.Int64
+	takeovers, expired       atomic.Uint64
 }
 
 func (c *counters) drop(why reason) { c.dropped[why].Add(1) }
+
+// arrive counts a client that is connected. The caller holds the broker's lock.
+func (c *counters) arrive() {
+	if n := c.connected.Add(1); n > c.most.Load() {
+		c.most.Store(n)
+	}
+}
+
+// tally is what a client's reader has counted and has not added to the counters yet: it
+// does so once for all that has come together.
+type tally struct {
+	packets, octets uint64
+	payload         uint64 // octets of the messages that were taken
+}
+
+// add adds what a tally has, and empties it.
+func (c *counters) add(t *tally) {
+	c.packetsIn.Add(t.packets)
+	c.bytesIn.Add(t.octets)
+	if t.payload > 0 {
+		c.receivedBytes.Add(t.payload)
+	}
+	*t = tally{}
+}
 
 // refuse counts a publish that was not taken.
 func (c *counters) refuse(code broker.Code) {
@@ -64,27 +91,50 @@ func (c *counters) refuse(code broker.Code) {
 	}
 }
 
-// Stats is what a broker has counted since it was made, and what it holds now.
+// Stats is what a broker has counted since it was made, and what it holds now. Devices
+// are clients as well: they count wherever it says so or nothing else.
 type Stats struct {
-	// Connections is how many MQTT clients are connected, Devices how many devices.
+	// Connections is how many MQTT clients have a connection, with or without their
+	// CONNECT, and Devices how many devices are connected.
 	Connections, Devices int
-	// Refused counts connections closed for want of room: max_connections.
-	Refused uint64
-	// Sessions counts those of clients that are away as well.
-	Sessions, Subscriptions int
+	// Accepted counts connections of MQTT clients, and Refused those among them that
+	// were closed at once for want of room: max_connections.
+	Accepted, Refused uint64
+	// Connects counts the CONNECT packets that came, and the connects of devices.
+	Connects uint64
+	// Connected is how many clients are connected to their session, devices included,
+	// and MaxConnected how many there were at most.
+	Connected, MaxConnected int
+	// Takeovers counts connections that were ended since their client connected again.
+	Takeovers uint64
+	// Sessions is how many there are, those of clients that are away as well. Expired
+	// counts those that have ended since their client stayed away for too long.
+	Sessions int
+	Expired  uint64
+	// Subscriptions of all sessions, and how many among them are shared ones.
+	Subscriptions, SharedSubscriptions int
 	// RetainedMessages and RetainedBytes (topics and payloads) are kept.
 	RetainedMessages, RetainedBytes int
-	// QueuedMessages with QoS 1 and 2 wait for a client or its acknowledgement.
-	QueuedMessages int
+	// QueuedMessages with QoS 1 and 2 wait for a client or its acknowledgement, and
+	// QueuedBytes are their topics and payloads. A message counts for each client.
+	QueuedMessages, QueuedBytes int
 	// Received and Sent count messages by QoS: taken from publishers, devices included,
 	// and handed to subscribers. What is sent again is not counted again.
 	Received, Sent [3]uint64
-	// PacketsReceived and PacketsSent count MQTT packets of all types.
+	// ReceivedBytes and SentBytes are the octets of the payloads of these messages.
+	ReceivedBytes, SentBytes uint64
+	// PacketsReceived and PacketsSent count MQTT packets of all types, BytesReceived and
+	// BytesSent the octets of MQTT connections. Nothing of devices is among them.
 	PacketsReceived, PacketsSent uint64
+	BytesReceived, BytesSent     uint64
+	// DelayedPackets and DelayedBytes are on their way to MQTT clients that do not take
+	// them as fast as they come.
+	DelayedPackets, DelayedBytes int
 	// Dropped counts messages that did not reach a subscriber, by reason:
 	// queue_full, client_away (QoS 0), slow_client (QoS 0), packet_too_large, expired,
 	// session_ended; and those not taken from a publisher: invalid_topic,
-	// not_authorized; and those passed on but not retained: retained_full.
+	// not_authorized; and those not retained: retained_full. The latter are passed on
+	// all the same, unless their publisher could be told.
 	Dropped map[string]uint64
 }
 
@@ -94,11 +144,24 @@ func (b *Broker) Stats() Stats {
 	st := Stats{
 		Connections:     int(c.connections.Load()),
 		Devices:         int(c.devices.Load()),
+		Accepted:        c.accepted.Load(),
 		Refused:         c.refused.Load(),
+		Connects:        c.connects.Load(),
+		Connected:       int(c.connected.Load()),
+		MaxConnected:    int(c.most.Load()),
+		Takeovers:       c.takeovers.Load(),
 		Sessions:        int(c.sessions.Load()),
+		Expired:         c.expired.Load(),
 		QueuedMessages:  int(c.queued.Load()),
+		QueuedBytes:     int(c.queuedBytes.Load()),
+		ReceivedBytes:   c.receivedBytes.Load(),
+		SentBytes:       c.sentBytes.Load(),
 		PacketsReceived: c.packetsIn.Load(),
 		PacketsSent:     c.packetsOut.Load(),
+		BytesReceived:   c.bytesIn.Load(),
+		BytesSent:       c.bytesOut.Load(),
+		DelayedPackets:  int(c.delayed.Load()),
+		DelayedBytes:    int(c.delayedBytes.Load()),
 		Dropped:         make(map[string]uint64),
 	}
 	for i := range st.Received {
@@ -111,6 +174,6 @@ func (b *Broker) Stats() Stats {
 		}
 	}
 	st.RetainedMessages, st.RetainedBytes = b.retained.stats()
-	st.Subscriptions, _ = b.topics.stats()
+	st.Subscriptions, st.SharedSubscriptions, _ = b.topics.stats()
 	return st
 }

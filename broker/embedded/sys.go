@@ -72,7 +72,7 @@ func (y *sys) match(filter string) (found []*message) {
 // publish tells the subscribers what has changed since it was told last.
 func (y *sys) publish() {
 	b := y.broker
-	if _, subscriptions := b.topics.stats(); subscriptions == 0 {
+	if _, _, subscriptions := b.topics.stats(); subscriptions == 0 {
 		return
 	}
 	y.mu.Lock()

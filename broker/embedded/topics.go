@@ -18,6 +18,7 @@ type topics struct {
 	exact   map[string]*subscribers
 	root    node
 	count   int // subscriptions
+	shared  int // those among them that are shared
 	sys     int // those among them to filters that start with "$SYS"
 	routes  map[string]*route
 	cost    int // sum of their costs
@@ -155,7 +156,7 @@ func (t *topics) subscribe(filter string, sub subscription) (added bool) {
 		t.forget(filter)
 	}
 	if added {
-		t.account(filter, 1)
+		t.account(share, filter, 1)
 	}
 	return added
 }
@@ -176,20 +177,23 @@ func (t *topics) unsubscribe(filter string, to *session) (removed bool) {
 		t.forget(filter)
 	}
 	if removed {
-		t.account(filter, -1)
+		t.account(share, filter, -1)
 	}
 	return removed
 }
 
-func (t *topics) account(filter string, n int) {
+func (t *topics) account(share, filter string, n int) {
 	t.count += n
+	if share != "" {
+		t.shared += n
+	}
 	if isSys(filter) {
 		t.sys += n
 	}
 }
 
-func (t *topics) stats() (count, sys int) {
+func (t *topics) stats() (count, shared, sys int) {
 	t.mu.RLock()
 	defer t.mu.RUnlock()
-	return t.count, t.sys
+	return t.count, t.shared, t.sys
 }

@@ -204,7 +204,7 @@ func TestTopicsAgainstNaiveMatcher(t *testing.T) {
 				if got, want := gotGroups(r), wantGroups(all, topic); !slices.Equal(got, want) {
 					t.Fatalf("%q: got groups %v, want %v", topic, got, want)
 				}
-				if count, _ := topics.stats(); count != len(all) {
+				if count, _, _ := topics.stats(); count != len(all) {
 					t.Fatalf("%d subscriptions are counted, want %d", count, len(all))
 				}
 			},
@@ -212,7 +212,7 @@ func TestTopicsAgainstNaiveMatcher(t *testing.T) {
 		for _, n := range all {
 			topics.unsubscribe(n.filter, n.session)
 		}
-		if !topics.root.empty() || len(topics.exact) > 0 || topics.count != 0 {
+		if !topics.root.empty() || len(topics.exact) > 0 || topics.count != 0 || topics.shared != 0 {
 			t.Fatalf("something is left: %+v", &topics.root)
 		}
 	})
