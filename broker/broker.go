@@ -32,6 +32,12 @@ type Message struct {
 	Retain  bool
 }
 
+// UserProperty is a name and a value that an MQTT 5 subscriber gets with a message. Both
+// are UTF-8 without NUL, and shorter than 65,536 octets.
+type UserProperty struct {
+	Name, Value []byte
+}
+
 // Token ties an answer to what it answers. The gateway chooses the tokens of its
 // requests, the broker those of its deliveries; the two spaces are separate. The token
 // of a QoS 1 or 2 delivery names one message of its client and is not used for another,
@@ -78,6 +84,11 @@ type Request struct {
 	Payload []byte
 	QoS     byte
 	Retain  bool
+	// User are the properties of a Publish; with Connect, SetWill and Abandon those of
+	// the will, of which the latest count. Only MQTT 5 carries them, and a broker that
+	// cannot may leave them out. Nobody ever changes what the slice holds, so whoever
+	// keeps it need not copy it.
+	User []UserProperty
 	// Code of an Ack.
 	Code Code
 	// CleanSession of a Connect: forget what was stored before, keep nothing after.

@@ -13,7 +13,8 @@ type conn struct {
 	to      broker.Receiver
 	session *session // nil while not connected
 	will    *broker.Message
-	epoch   int // counts connections: events of an earlier one are void
+	user    []broker.UserProperty // of the will
+	epoch   int                   // counts connections: events of an earlier one are void
 }
 
 // Do asks for something: broker.Conn.
@@ -62,7 +63,7 @@ func (c *conn) do(r *broker.Request) {
 			return
 		}
 		m := broker.Message{Topic: r.Topic, Payload: r.Payload, QoS: r.QoS, Retain: r.Retain}
-		b.publish(Publication{Message: m, ClientID: c.id})
+		b.publish(Publication{Message: m, User: r.User, ClientID: c.id})
 		c.answer(r, broker.Event{})
 	case broker.Subscribe:
 		c.session.filters[r.Topic] = r.QoS
@@ -78,14 +79,17 @@ func (c *conn) do(r *broker.Request) {
 	case broker.Ack:
 		c.session.ack(r.Token)
 	case broker.SetWill:
-		c.will = r.Will
+		c.will, c.user = r.Will, r.User
 	case broker.Disconnect:
 		c.end()
 	case broker.Abandon:
-		will := c.will
+		will, user := c.will, c.user
+		if r.User != nil {
+			user = r.User
+		}
 		c.end()
 		if will != nil {
-			b.publish(Publication{Message: *will, ClientID: c.id, Will: true})
+			b.publish(Publication{Message: *will, User: user, ClientID: c.id, Will: true})
 		}
 	}
 }
@@ -121,7 +125,7 @@ func (c *conn) connect(r *broker.Request) {
 	}
 	s.clean = r.CleanSession
 	s.attach(c)
-	c.session, c.will = s, r.Will
+	c.session, c.will, c.user = s, r.Will, r.User
 	c.answer(r, broker.Event{SessionPresent: present})
 	s.deliver()
 }
@@ -135,6 +139,6 @@ func (c *conn) close(code broker.Code) {
 // end ends the connection: no events of it follow.
 func (c *conn) end() {
 	c.session.detach(c.id)
-	c.session, c.will = nil, nil
+	c.session, c.will, c.user = nil, nil, nil
 	c.epoch++
 }

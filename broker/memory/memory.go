@@ -23,6 +23,7 @@ const ReceiveMaximum = 16
 // Publication is one message that was published.
 type Publication struct {
 	broker.Message
+	User     []broker.UserProperty
 	ClientID string // who published it; empty for Broker.Publish
 	Will     bool   // it is the will of a lost client
 }

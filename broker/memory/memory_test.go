@@ -292,3 +292,28 @@ func TestMatches(t *testing.T) {
 		}
 	}
 }
+
+// The properties of a message are recorded with it; a will has the latest.
+func TestUserProperties(t *testing.T) {
+	b := New()
+	c := open(t, b, "c")
+	list := func(value string) []broker.UserProperty {
+		return []broker.UserProperty{{Name: []byte("hop"), Value: []byte(value)}}
+	}
+	will := &broker.Message{Topic: "w"}
+	c.do(broker.Request{Op: broker.Connect, Will: will, User: list("1")})
+	c.do(broker.Request{Op: broker.Publish, Topic: "t", User: list("2")})
+	c.do(broker.Request{Op: broker.Abandon})
+	c.do(broker.Request{Op: broker.Connect})
+	c.do(broker.Request{Op: broker.SetWill, Will: will, User: list("3")})
+	c.do(broker.Request{Op: broker.Abandon, User: list("4")})
+	var got []string
+	for _, p := range b.Published() {
+		for _, u := range p.User {
+			got = append(got, p.Topic+string(u.Value))
+		}
+	}
+	if want := []string{"t2", "w1", "w4"}; !slices.Equal(got, want) {
+		t.Errorf("published with %q, want %q", got, want)
+	}
+}
