@@ -5,6 +5,7 @@ import (
 	"sync/atomic"
 
 	"mqttsn-gateway/broker"
+	"mqttsn-gateway/broker/mqtt"
 )
 
 // device is one MQTT-SN client's connection, by way of the gateway: broker.Conn. Nothing
@@ -18,6 +19,9 @@ type device struct {
 	// For the caller of Do alone.
 	session *session
 	connect broker.Token // of the Connect that is under way
+	// What the device's messages carry: as the gateway has it, and as they do.
+	user       []broker.UserProperty
+	properties *mqtt.PublishProperties
 }
 
 // Do asks for something: broker.Conn. It is never busy.
@@ -41,6 +45,9 @@ func (d *device) Do(r *broker.Request) error {
 	case broker.SetWill:
 		return d.setWill(r)
 	case broker.Disconnect, broker.Abandon:
+		if r.User != nil {
+			d.retellWill(r)
+		}
 		d.leave()
 		d.broker.detach(d.session, d, r.Op == broker.Abandon)
 	}
@@ -56,7 +63,7 @@ func (d *device) attach(r *broker.Request) {
 	o := attachment{
 		clean:  r.CleanSession,
 		window: uint16(d.broker.options.DeviceInflight),
-		will:   d.will(r.Will),
+		will:   d.will(r),
 	}
 	if !r.CleanSession {
 		o.expiry = d.broker.longestExpiry()
@@ -75,13 +82,39 @@ func (d *device) attach(r *broker.Request) {
 	}
 }
 
-func (d *device) will(m *broker.Message) *will {
-	if m == nil {
+// carried is what the message of a request carries, nil for nothing. It never changes,
+// and stays the same for as long as the gateway gives the same properties.
+func (d *device) carried(user []broker.UserProperty) *mqtt.PublishProperties {
+	if len(user) == 0 {
 		return nil
 	}
-	w := &will{message: message{Message: *m, from: d.id}}
-	w.message.Payload = bytes.Clone(m.Payload)
+	if len(d.user) != len(user) || &d.user[0] != &user[0] {
+		p := &mqtt.PublishProperties{User: make([]mqtt.UserProperty, len(user))}
+		for i, u := range user {
+			p.User[i] = mqtt.UserProperty(u)
+		}
+		d.user, d.properties = user, p
+	}
+	return d.properties
+}
+
+func (d *device) will(r *broker.Request) *will {
+	if r.Will == nil {
+		return nil
+	}
+	w := &will{message: message{Message: *r.Will, from: d.id, properties: d.carried(r.User)}}
+	w.message.Payload = bytes.Clone(r.Will.Payload)
 	return w
+}
+
+// retellWill replaces the properties of the will, which is about to be published.
+func (d *device) retellWill(r *broker.Request) {
+	s := d.session
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.line == d && s.will != nil {
+		s.will.message.properties = d.carried(r.User)
+	}
 }
 
 func (d *device) publish(r *broker.Request) {
@@ -96,6 +129,7 @@ func (d *device) publish(r *broker.Request) {
 		p := newPublication()
 		p.Topic, p.Payload, p.QoS, p.Retain = route.topic, r.Payload, r.QoS, r.Retain
 		p.from, p.refuse = d.id, r.QoS > 0
+		p.properties, p.steady = d.carried(r.User), true
 		if code = b.publish(p, route); !code.Failed() {
 			b.stats.receivedBytes.Add(uint64(len(r.Payload)))
 		}
@@ -142,7 +176,7 @@ func (d *device) setWill(r *broker.Request) error {
 	if s.line != d {
 		return broker.ErrClosed
 	}
-	s.will = d.will(r.Will)
+	s.will = d.will(r)
 	return nil
 }
 

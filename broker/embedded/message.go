@@ -31,6 +31,8 @@ func (m *message) size() int { return len(m.Topic) + len(m.Payload) }
 type publication struct {
 	message
 	kept *message
+	// steady says that the properties never change, so that a copy is not needed.
+	steady bool
 	// refuse says that the publisher understands a refusal.
 	refuse bool
 	// passed is to how many clients it was passed with QoS 0.
@@ -56,7 +58,9 @@ func (p *publication) keep() *message {
 	if p.kept == nil {
 		m := p.message
 		m.Payload = bytes.Clone(p.Payload)
-		m.properties = cloneProperties(p.properties)
+		if !p.steady {
+			m.properties = cloneProperties(p.properties)
+		}
 		p.kept = &m
 	}
 	return p.kept
