@@ -35,13 +35,16 @@ func (s *session) do(r *broker.Request) error {
 	switch r.Op {
 	case broker.Disconnect, broker.Abandon:
 		if s.stage == joining || s.stage == joined {
+			if r.User != nil {
+				s.willUser = r.User
+			}
 			s.leave(r.Op == broker.Abandon)
 			return nil
 		}
 		return broker.ErrClosed
 	case broker.SetWill:
 		if s.stage == joining || s.stage == joined {
-			s.will = r.Will
+			s.will, s.willUser = r.Will, r.User
 			return nil
 		}
 		return broker.ErrClosed
@@ -105,6 +108,7 @@ func (c *conn) connect(r *broker.Request) error {
 		stage:      joining,
 		to:         c.to,
 		will:       r.Will,
+		willUser:   r.User,
 		deadline:   time.Now().Add(b.options.ConnectTimeout),
 		deliveries: c.deliveries,
 	}

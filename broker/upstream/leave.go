@@ -59,7 +59,7 @@ func (s *session) leave(publishWill bool) {
 // addWill puts the will behind what the client has published.
 func (s *session) addWill(will *broker.Message) {
 	s.broker.counts.wills.Add(1)
-	m := broker.Request{Op: broker.Publish, Topic: will.Topic, Payload: will.Payload, QoS: will.QoS, Retain: will.Retain}
+	m := broker.Request{Op: broker.Publish, Topic: will.Topic, Payload: will.Payload, QoS: will.QoS, Retain: will.Retain, User: s.willUser}
 	if m.QoS > s.limits.maxQoS {
 		m.QoS = s.limits.maxQoS
 	}
@@ -67,7 +67,7 @@ func (s *session) addWill(will *broker.Message) {
 	if m.QoS > 0 {
 		r.id = s.requests.newID()
 	}
-	r.frame = appendPublish(nil, &m, r.id)
+	r.frame = s.appendPublish(nil, &m, r.id)
 	s.requests.add(r)
 }
 
@@ -125,7 +125,7 @@ func (s *session) end() {
 		s.cancel()
 		s.cancel = nil
 	}
-	s.to, s.deliveries, s.will, s.requests = nil, nil, nil, requests{}
+	s.to, s.deliveries, s.will, s.willUser, s.requests = nil, nil, nil, nil, requests{}
 	s.broker.remove(s)
 	if s.successor != nil {
 		s.broker.dialer.add(s.successor, true)

@@ -116,17 +116,30 @@ func (s *session) publish(r *broker.Request) error {
 	if r.QoS > 0 {
 		n.id = q.newID()
 	}
-	n.frame = appendPublish(nil, r, n.id)
+	n.frame = s.appendPublish(nil, r, n.id)
 	q.add(n)
 	s.pump()
 	return nil
+}
+
+// appendPublish leaves the user properties out if the message would be too large for the
+// broker with them.
+func (s *session) appendPublish(out []byte, r *broker.Request, id uint16) []byte {
+	before := len(out)
+	b := appendPublish(out, r, id)
+	if most := s.limits.maxPacket; most > 0 && len(b)-before > most && len(r.User) > 0 {
+		bare := *r
+		bare.User = nil
+		return appendPublish(b[:before], &bare, id)
+	}
+	return b
 }
 
 // publishNow writes a QoS 0 message without a detour.
 func (s *session) publishNow(r *broker.Request) error {
 	l := s.line
 	before := l.waiting()
-	b := appendPublish(l.room(), r, 0)
+	b := s.appendPublish(l.room(), r, 0)
 	if code := s.limits.refusesPublish(0, r.Retain, len(b)-before); code.Failed() {
 		l.took(b[:before])
 		s.broker.counts.fail(code)

@@ -48,6 +48,7 @@ type session struct {
 	stage      stage
 	to         broker.Receiver // nil when leaving
 	will       *broker.Message
+	willUser   []broker.UserProperty
 	deadline   time.Time // joining: for the answer; leaving: for the end
 	requests   requests
 	deliveries *deliveries // nil when leaving

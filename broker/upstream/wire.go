@@ -206,8 +206,19 @@ func appendPacket(out []byte, p interface {
 
 func appendPublish(out []byte, r *broker.Request, id uint16) []byte {
 	return appendPacket(out, &packets.Publish{
-		Topic: r.Topic, Payload: r.Payload, QoS: r.QoS, Retain: r.Retain, PacketID: id, Properties: &noProperties,
+		Topic: r.Topic, Payload: r.Payload, QoS: r.QoS, Retain: r.Retain, PacketID: id, Properties: properties(r.User),
 	})
+}
+
+func properties(user []broker.UserProperty) *packets.Properties {
+	if len(user) == 0 {
+		return &noProperties
+	}
+	p := &packets.Properties{User: make([]packets.User, len(user))}
+	for i, u := range user {
+		p.User[i] = packets.User{Key: string(u.Name), Value: string(u.Value)}
+	}
+	return p
 }
 
 func appendPuback(out []byte, id uint16, code broker.Code) []byte {
