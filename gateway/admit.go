@@ -168,6 +168,7 @@ func (s *shard) move(in *intake, c *client, a *arrival, peer transports.Peer) {
 func (s *shard) house(in *intake, c *client, a *arrival, peer transports.Peer) {
 	c.session.SetPath(in.path(&peer))
 	s.gateway.routes.bind(c, peer, a.Local)
+	c.user = nil
 	in.arrived = append(in.arrived, peer)
 }
 

@@ -51,8 +51,8 @@ func newAnonymous(g *Gateway) *anonymous {
 func (a *anonymous) Receive(ev broker.Event) { a.inbox.push(event{Event: ev}) }
 
 // publish sends a message on its way, or says why not. QoS -1 goes to the broker as
-// QoS 0; DUP and MsgId mean nothing here [SN-6.8].
-func (a *anonymous) publish(now time.Duration, p *mqttsn.Publish) (reason, bool) {
+// QoS 0; DUP and MsgId mean nothing here [SN-6.8]. from are its user properties.
+func (a *anonymous) publish(now time.Duration, p *mqttsn.Publish, from []broker.UserProperty) (reason, bool) {
 	if !a.gateway.options.QoSMinusOne {
 		return minusOneOff, false
 	}
@@ -68,7 +68,7 @@ func (a *anonymous) publish(now time.Duration, p *mqttsn.Publish) (reason, bool)
 	if !a.rate.take(now) {
 		return minusOneRate, false
 	}
-	r := broker.Request{Op: broker.Publish, Topic: topic, Payload: p.Data, Retain: p.Retain}
+	r := broker.Request{Op: broker.Publish, Topic: topic, Payload: p.Data, Retain: p.Retain, User: from}
 	if a.state == anonymousUp {
 		if a.conn.Do(&r) != nil {
 			return minusOneBroker, false

@@ -20,6 +20,10 @@ type client struct {
 	// over; "" if nothing. Nobody else gets at the session any more.
 	identity string
 
+	// user is what its messages tell of where they come from; nil until it is asked for.
+	user   []broker.UserProperty
+	signal int8 // at which its last packet was received, in dBm; 0 if not known
+
 	due   time.Duration // deadlines: filed under this instant
 	filed int           // deadlines: position in the heap, or notFiled
 
@@ -40,6 +44,14 @@ func (c *client) Receive(ev broker.Event) {
 
 // ask puts one request to the broker and keeps count of the answers to come.
 func (c *client) ask(r *broker.Request) error {
+	switch r.Op {
+	case broker.Publish, broker.Abandon:
+		r.User = c.origin()
+	case broker.Connect, broker.SetWill:
+		if r.Will != nil {
+			r.User = c.origin()
+		}
+	}
 	err := c.conn.Do(r)
 	switch {
 	case r.Op == broker.Disconnect || r.Op == broker.Abandon:

@@ -36,6 +36,7 @@ type Gateway struct {
 	routes     routes
 	anonymous  *anonymous
 	forwarders forwarderList
+	origin     origin
 	clients    atomic.Int64
 	closing    atomic.Bool
 	over       atomic.Bool // Run has returned: the timers are of no use any more
@@ -63,6 +64,7 @@ func New(o Options, links []transports.Link, b broker.Broker, log *slog.Logger) 
 		routes:  newRoutes(),
 	}
 	g.forwarders, _ = newForwarderList(o.Forwarders) // which Validate has read before
+	g.origin, _ = newOrigin(&o)                      // so too
 	for i := range o.shards() {
 		g.shards = append(g.shards, newShard(g, i))
 	}

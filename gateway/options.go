@@ -82,6 +82,23 @@ type Options struct {
 	// messages of clients without a session are published.
 	QoSMinusOneClientID string `mapstructure:"qos_minus_one_client_id"`
 
+	// UserProperties lists what the messages of clients, and their wills, tell MQTT 5
+	// subscribers of where they come from, each in a user property:
+	//  - client: mqttsn-client, the ClientID; not of a QoS -1 message without a session,
+	//    unless the sender has proven an identity that is its ClientID.
+	//  - gateway: mqttsn-gateway, the id of this gateway.
+	//  - signal: mqttsn-signal, the strength in dBm at which the gateway's radio received
+	//    the client's last packet; only on radios that tell, and not behind a forwarder.
+	//  - hop: mqttsn-hop, the listener or serial line by which it came; mqttsn-forwarder,
+	//    the address of the forwarder or the identity that it has proven, if there is one;
+	//    mqttsn-node, in hexadecimal, its wireless node id there or its radio address.
+	//
+	// Each is UTF-8 text of at most 512 octets, a ClientID of client_id_max. Together they
+	// make a message some 100 octets longer, for subscribers and for a broker elsewhere;
+	// one that then exceeds what that broker takes goes without them. The default is none,
+	// which costs nothing.
+	UserProperties []string `mapstructure:"user_properties"`
+
 	// UnknownPeerRate is how many DISCONNECTs per second tell unknown peers that they
 	// have to CONNECT, all together and per link; 0 to 1000000. One peer gets at most
 	// 3 at once and 1 per second, the nodes behind one forwarder 100 and 20. 0 leaves
@@ -144,7 +161,10 @@ func (o Options) Validate() error {
 			return err
 		}
 	}
-	_, err := newForwarderList(o.Forwarders)
+	if _, err := newForwarderList(o.Forwarders); err != nil {
+		return err
+	}
+	_, err := newOrigin(&o)
 	return err
 }
 

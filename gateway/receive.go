@@ -179,7 +179,7 @@ func (in *intake) stranger(now time.Duration, a *arrival) {
 	switch p := p.(type) {
 	case *mqttsn.Publish:
 		if p.QoS == mqttsn.QoSMinusOne {
-			in.minusOne(now, p)
+			in.minusOne(now, a, p)
 			return
 		}
 	case *mqttsn.SearchGW:
@@ -208,8 +208,8 @@ func (in *intake) stranger(now time.Duration, a *arrival) {
 	}
 }
 
-func (in *intake) minusOne(now time.Duration, p *mqttsn.Publish) {
-	if why, ok := in.gateway.anonymous.publish(now, p); !ok {
+func (in *intake) minusOne(now time.Duration, a *arrival, p *mqttsn.Publish) {
+	if why, ok := in.gateway.anonymous.publish(now, p, in.origin(a)); !ok {
 		in.counts.dropped[why]++
 	}
 }

@@ -164,6 +164,7 @@ func (s *shard) packet(now time.Time, in *intake, a *arrival) {
 		if c = s.sender(in, a); c != nil {
 			s.counts.received[slot(p.Type())]++
 			a.received = true
+			c.heard(a)
 			c.session.Packet(now, p, &s.fx)
 			s.apply(now, c)
 		}
@@ -178,6 +179,7 @@ func (s *shard) packet(now time.Time, in *intake, a *arrival) {
 	}
 	s.counts.received[slot(p.Type())]++
 	c.place.local = a.Local
+	c.heard(a)
 	c.session.Packet(now, p, &s.fx)
 	s.apply(now, c)
 }
