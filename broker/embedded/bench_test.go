@@ -125,6 +125,35 @@ func BenchmarkRoute(b *testing.B) {
 	})
 }
 
+// BenchmarkFilters is one client's n subscriptions, which it ends one by one or with its
+// session. The times are per subscription: they do not depend on n.
+func BenchmarkFilters(b *testing.B) {
+	for _, n := range []int{1, 100, 10_000, 100_000} {
+		filters := make([]string, n)
+		for i := range filters {
+			filters[i] = fmt.Sprintf("devices/%d/state", i)
+		}
+		for _, end := range []string{"unsubscribe", "session end"} {
+			b.Run(fmt.Sprintf("n=%d/%s", n, end), func(b *testing.B) {
+				br := newBroker(b, func(o *Options) { o.MaxSubscriptions = n })
+				b.ReportAllocs()
+				for i := 0; i < b.N; i += n {
+					c := benchDevice(b, br, "d")
+					for _, f := range filters {
+						_ = c.Do(&broker.Request{Op: broker.Subscribe, Topic: f})
+					}
+					if end == "unsubscribe" {
+						for _, f := range filters {
+							_ = c.Do(&broker.Request{Op: broker.Unsubscribe, Topic: f})
+						}
+					}
+					_ = c.Do(&broker.Request{Op: broker.Disconnect})
+				}
+			})
+		}
+	}
+}
+
 // BenchmarkIdle measures memory, per client that does nothing.
 func BenchmarkIdle(b *testing.B) {
 	const n = 2000

@@ -78,7 +78,7 @@ func checkAccounts(t *testing.T, b *Broker) {
 			t.Errorf("session %q: %d octets are queued, counted %d; line %v", s.id, bytes, s.queue.bytes, s.line)
 		}
 		queued += s.queue.len()
-		subscriptions += len(s.filters)
+		subscriptions += s.filters.len()
 		s.mu.Unlock()
 	}
 	if st := b.Stats(); st.QueuedMessages != queued || st.Subscriptions != subscriptions || st.Sessions != len(b.sessions) {

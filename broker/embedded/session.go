@@ -33,7 +33,7 @@ type session struct {
 	mu       sync.Mutex
 	line     line // nil while the client is away
 	will     *will
-	filters  []string // of the subscriptions
+	filters  filters // of the subscriptions
 	queue    queue
 	backlog  *backlog      // retained messages for new subscriptions; nil for none
 	received idSet         // QoS 2 messages from the client that it has not released
@@ -247,12 +247,12 @@ func (s *session) finish() {
 		s.broker.stats.connected.Add(-1)
 	}
 	s.ended, s.line, s.will = true, nil, nil
-	for _, f := range s.filters {
+	for _, f := range s.filters.list {
 		s.broker.topics.unsubscribe(f, s)
 	}
 	for s.queue.len() > 0 {
 		s.drop(0, sessionEnded, s.queue.at(0).id != 0)
 	}
-	s.filters, s.queue, s.received, s.backlog = nil, queue{}, nil, nil
+	s.filters, s.queue, s.received, s.backlog = filters{}, queue{}, nil, nil
 	s.broker.deadlines.remove(s)
 }

@@ -1,8 +1,6 @@
 package embedded
 
 import (
-	"slices"
-
 	"mqttsn-gateway/broker"
 	"mqttsn-gateway/broker/mqtt"
 )
@@ -54,14 +52,14 @@ func (s *session) add(w *wanted) {
 	if w.code = b.topics.maySubscribe(w.filter); w.code.Failed() {
 		return
 	}
-	if len(s.filters) >= b.options.MaxSubscriptions && !slices.Contains(s.filters, w.filter) {
+	if s.filters.len() >= b.options.MaxSubscriptions && !s.filters.has(w.filter) {
 		w.code = broker.CodeQuota
 		return
 	}
 	w.sub.to = s
 	added := b.topics.subscribe(w.filter, w.sub)
 	if added {
-		s.filters = append(s.filters, w.filter)
+		s.filters.add(w.filter)
 	}
 	if share, _ := splitShare(w.filter); share != "" {
 		return // no retained messages for those who share [MQTT 5, 4.8.2]
@@ -85,10 +83,8 @@ func (s *session) unsubscribe(l line, filters []string) (existed []bool, ok bool
 	}
 	for _, f := range filters {
 		removed := s.broker.topics.unsubscribe(f, s)
-		if i := slices.Index(s.filters, f); i >= 0 {
-			last := len(s.filters) - 1
-			s.filters[i], s.filters[last] = s.filters[last], ""
-			s.filters = s.filters[:last]
+		if removed {
+			s.filters.remove(f)
 		}
 		existed = append(existed, removed)
 	}
