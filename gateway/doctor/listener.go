@@ -15,8 +15,8 @@ import (
 
 // Listener is an address at which the gateway is to listen.
 type Listener struct {
-	Network string // "udp" or "tcp"
-	Addr    string // HOST:PORT as configured
+	Network string // "udp", "tcp" or "unix"
+	Addr    string // HOST:PORT as configured, or the path of a unix socket
 	Flag    string // the flag that chooses another, such as "--udp"
 	// Broker says that it is the embedded broker's, in whose place one that is there
 	// already can be used.
@@ -44,6 +44,11 @@ func UDPPort(addr string, err error) error {
 // TCPPort is UDPPort for listeners on TCP.
 func TCPPort(addr string, err error) error {
 	return host().explainPort(Listener{Network: "tcp", Addr: addr, others: "--mqtt or --admin"}, err)
+}
+
+// UnixSocket is UDPPort for a unix socket, by its path.
+func UnixSocket(path string, err error) error {
+	return host().explainPort(Listener{Network: "unix", Addr: path, Flag: "--mqtt"}, err)
 }
 
 func (s *system) explainPort(l Listener, err error) error {
@@ -109,6 +114,9 @@ func (s *system) listener(l Listener, err error) Finding {
 // portTrouble finds out why an address cannot be listened at; nil if there is nothing to
 // say about it.
 func (s *system) portTrouble(l Listener, err error) *trouble {
+	if l.Network == "unix" {
+		return s.socketTrouble(l, err)
+	}
 	var dns *net.DNSError
 	var file *fs.PathError
 	switch {

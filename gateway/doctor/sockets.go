@@ -66,8 +66,21 @@ func socketAddr(text string) (netip.AddrPort, bool) {
 // the users whose sockets are in the way.
 func (s *system) portHolders(network string, addr netip.AddrPort) (all []process, owners []string) {
 	bindings := s.bindings(network, addr)
+	if all = s.holders(bindings); len(all) > 0 {
+		return all, nil
+	}
+	for _, b := range bindings {
+		if name := s.userName(b.uid); !slices.Contains(owners, name) {
+			owners = append(owners, name)
+		}
+	}
+	return nil, owners
+}
+
+// holders are the processes that have one of these sockets.
+func (s *system) holders(bindings []binding) (all []process) {
 	if len(bindings) == 0 {
-		return nil, nil
+		return nil
 	}
 	files := s.openFiles(func(target string) bool {
 		inode, ok := strings.CutPrefix(target, "socket:[")
@@ -79,12 +92,6 @@ func (s *system) portHolders(network string, addr netip.AddrPort) (all []process
 				all = append(all, p)
 			}
 		}
-		if name := s.userName(b.uid); !slices.Contains(owners, name) {
-			owners = append(owners, name)
-		}
 	}
-	if len(all) > 0 {
-		owners = nil
-	}
-	return all, owners
+	return all
 }
