@@ -33,7 +33,7 @@ func AddFlags(set *pflag.FlagSet) *Flags {
 	f := &Flags{set: set}
 	f.addLinks()
 	set.StringArrayVar(&f.dtls, "dtls", nil, "listen for MQTT-SN over DTLS at this UDP `ADDR`ess, such as :8883 (may be repeated)")
-	set.StringArrayVar(&f.mqtt, "mqtt", nil, "the embedded broker listens for MQTT at this TCP `ADDR`ess[,KEY=VALUE]... (may be repeated)")
+	set.StringArrayVar(&f.mqtt, "mqtt", nil, "the embedded broker listens for MQTT at this TCP `ADDR`ess[,KEY=VALUE]..., such as :1883 or unix:/run/gateway/mqtt.sock (may be repeated)")
 	set.StringVar(&f.broker, "broker", "", "connect clients with the MQTT broker at `URL`, such as mqtt://localhost:1884, instead of the embedded one")
 	set.StringVar(&f.admin, "admin", "", "serve health checks and metrics at this TCP `ADDR`ess; \"\" for none")
 	f.addCommon()
@@ -129,7 +129,7 @@ func element(list, first, text string) string {
 		case !ok: // see bareWords
 		case known && t.Kind() == reflect.Slice:
 			lists[key] = append(lists[key], value)
-		case plainValue.MatchString(value):
+		case plainValue.MatchString(value) && !(known && t.Kind() == reflect.String):
 			options = append(options, asYAML(key)+": "+value)
 		default:
 			options = append(options, asYAML(key)+": "+asYAML(value))
@@ -156,7 +156,7 @@ func bareWords(flag, example string, texts []string) []Problem {
 }
 
 // plainValue is a value that YAML takes for what it is without quotes.
-var plainValue = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9_.]*$`)
+var plainValue = regexp.MustCompile(`^-?[A-Za-z0-9_][A-Za-z0-9_.]*$`)
 
 // asYAML writes texts and lists of them; JSON is YAML.
 func asYAML(v any) string {
