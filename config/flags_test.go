@@ -3,11 +3,13 @@ package config
 import (
 	"reflect"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/spf13/pflag"
 
+	"mqttsn-gateway/broker/embedded"
 	"mqttsn-gateway/transports/serial"
 )
 
@@ -70,6 +72,37 @@ func TestLinkFlags(t *testing.T) {
 	for _, bad := range []string{"/dev/ttyUSB0,xbee", "/dev/ttyUSB0,baud=fast", "/dev/ttyUSB0,speed=1", ",baud=9600", "/dev/ttyUSB0,framing=morse", "/dev/ttyUSB0,baud=]"} {
 		if _, _, err := parse(t, nil, "--serial", bad); err == nil {
 			t.Errorf("--serial %s is accepted", bad)
+		}
+	}
+}
+
+// A listener and its options in one word.
+func TestListenerFlags(t *testing.T) {
+	c, origins, err := parse(t, []string{"MQTTSN_MQTT_LISTENERS_0_SOCKET_MODE=0600", "MQTTSN_MQTT_LISTENERS_1_SOCKET_DOMAIN=ipv6"},
+		"--mqtt", "unix:/run/a b/mqtt.sock,socket_mode=0666", "--mqtt", ":1883,socket_domain=ipv4")
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []embedded.ListenerOptions{embedded.DefaultListenerOptions(), embedded.DefaultListenerOptions()}
+	want[0].Listen, want[0].SocketMode = "unix:/run/a b/mqtt.sock", "0666"
+	want[1].Listen, want[1].SocketDomain = ":1883", "ipv4"
+	if !reflect.DeepEqual(c.MQTT.Listeners, want) || origins["mqtt.listeners.1.socket_domain"] != "--mqtt" {
+		t.Errorf("got %+v from %q", c.MQTT.Listeners, origins["mqtt.listeners.1.socket_domain"])
+	}
+	c, _, err = parse(t, []string{"MQTTSN_MQTT_LISTENERS_0_SOCKET_MODE=0600", "MQTTSN_MQTT_LISTENERS_0_LISTEN=unix:/x"})
+	if err != nil || c.MQTT.Listeners[0].SocketMode != "0600" || c.MQTT.Listeners[0].Listen != "unix:/x" {
+		t.Errorf("got %+v, %v", c.MQTT.Listeners, err)
+	}
+	for bad, key := range map[string]string{
+		"unix:":                      "mqtt.listeners.0.listen",
+		"unix:/x,socket_mode=999":    "mqtt.listeners.0.socket_mode",
+		"unix:/x,socket_domain=ipv4": "mqtt.listeners.0.socket_domain",
+		":1883,socket_domain=ip":     "mqtt.listeners.0.socket_domain",
+		":1883,mode=0660":            "mqtt.listeners.0.mode",
+	} {
+		_, _, err := parse(t, nil, "--mqtt", bad)
+		if got := lines(t, err, ""); len(got) != 1 || !strings.HasPrefix(got[0], "--mqtt: "+key+": ") {
+			t.Errorf("--mqtt %s: got %q", bad, got)
 		}
 	}
 }

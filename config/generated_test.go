@@ -307,6 +307,11 @@ func (d *declarations) referenceSection(b *strings.Builder, name string, v refle
 			d.referenceSection(b, full, field)
 			continue
 		}
+		if element, ok := elementDefault(full); ok {
+			fmt.Fprintf(b, "\n### %s\n\nAllowed is %s · `%s`\n\n%s\n", full, allowed(f.Type), envName(full), doc)
+			d.referenceSection(b, full+"."+listIndex, element)
+			continue
+		}
 		fmt.Fprintf(b, "\n### %s\n\nDefault `%s` · %s · `%s`\n\n%s\n", full, shownValue(field), allowed(f.Type), envName(full), doc)
 	}
 }

@@ -2,7 +2,6 @@ package embedded
 
 import (
 	"log/slog"
-	"net"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -30,7 +29,7 @@ type Broker struct {
 	full      chan string // client ids whose queue is full, for the log
 	sys       sys
 
-	listeners []net.Listener
+	listeners []*listener
 	clients   clients
 	wake      func() // set before there is a goroutine that calls it
 }

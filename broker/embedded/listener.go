@@ -2,33 +2,118 @@ package embedded
 
 import (
 	"fmt"
+	"io/fs"
 	"net"
+	"net/netip"
 	"strconv"
+	"strings"
 )
 
 // ListenerOptions are the settings of one listener. Names are Mosquitto's where it has the
 // same setting.
 type ListenerOptions struct {
-	// Listen is the address at which MQTT clients can connect over TCP, HOST:PORT. An
-	// empty HOST means every address of this machine, PORT 0 a free port. Default
-	// "127.0.0.1:1883", which only programs on this machine can reach.
+	// Listen is where MQTT clients can connect. Default "127.0.0.1:1883", which only
+	// programs on this machine can reach.
+	//
+	// HOST:PORT is TCP. An empty HOST and [::] mean every address of this machine, 0.0.0.0
+	// every IPv4 address; a link-local address needs its interface: [fe80::1%eth0]:1883.
+	// A name means every address that it has at the start, those left out that this
+	// machine does not have. PORT 0 is a free port.
+	//
+	// unix:PATH is a socket in the file system, for programs on this machine. One that a
+	// dead process has left is replaced; the directory has to be there.
 	Listen string `mapstructure:"listen"`
+
+	// SocketDomain restricts a listener on TCP to ipv4 or ipv6. Default "", both as far as
+	// the host has them.
+	SocketDomain string `mapstructure:"socket_domain"`
+
+	// SocketMode is who may connect by a unix socket: the rights of its file, in octal,
+	// 0000 to 0777 and in quotes. To connect is to write. Default "0660", the user and the
+	// group that the gateway runs as. "0666" lets every user of this machine in.
+	SocketMode string `mapstructure:"socket_mode"`
 }
 
 // DefaultListenerOptions returns the defaults that the fields of ListenerOptions name.
 func DefaultListenerOptions() ListenerOptions {
-	return ListenerOptions{Listen: "127.0.0.1:1883"}
+	return ListenerOptions{
+		Listen:     "127.0.0.1:1883",
+		SocketMode: "0660",
+	}
+}
+
+// unixScheme starts the address of a unix socket.
+const unixScheme = "unix:"
+
+// maxSocketPath is how long the path of a unix socket may be where systems take most.
+const maxSocketPath = 107
+
+// The values of SocketDomain.
+const (
+	domainAny  = ""
+	domainIPv4 = "ipv4"
+	domainIPv6 = "ipv6"
+)
+
+// socketPath is the path of a unix socket; ok is false for a listener on TCP.
+func (o ListenerOptions) socketPath() (path string, ok bool) {
+	return strings.CutPrefix(o.Listen, unixScheme)
+}
+
+// mode is SocketMode as a number.
+func (o ListenerOptions) mode() (fs.FileMode, error) {
+	n, err := strconv.ParseUint(o.SocketMode, 8, 9)
+	return fs.FileMode(n), err
 }
 
 // Validate reports the first setting that cannot work: its key, its value and what is
-// allowed. Names are not resolved and no port is tried.
+// allowed. Names are not resolved and no address is tried.
 func (o ListenerOptions) Validate() error {
+	if err := o.validateListen(); err != nil {
+		return err
+	}
+	switch o.SocketDomain {
+	case domainAny, domainIPv4, domainIPv6:
+	default:
+		return fmt.Errorf("socket_domain: %q is not allowed: ipv4, ipv6 or nothing", o.SocketDomain)
+	}
+	if o.SocketDomain != domainAny {
+		if _, unix := o.socketPath(); unix {
+			return fmt.Errorf("socket_domain: %q is for listeners on TCP, and %s is none", o.SocketDomain, o.Listen)
+		}
+		if ip, ok := o.literal(); ok && ip.Is4() != (o.SocketDomain == domainIPv4) {
+			return fmt.Errorf("socket_domain: %q is not the kind of the address %s", o.SocketDomain, o.Listen)
+		}
+	}
+	if _, err := o.mode(); err != nil {
+		return fmt.Errorf("socket_mode: %q is no mode of a file: three or four octal digits such as \"0660\"", o.SocketMode)
+	}
+	return nil
+}
+
+func (o ListenerOptions) validateListen() error {
+	if path, unix := o.socketPath(); unix {
+		switch {
+		case path == "" || strings.HasPrefix(path, "@") || strings.ContainsRune(path, 0):
+			return fmt.Errorf("listen: %q is not allowed: write unix:PATH with the path of a file, such as unix:/run/gateway/mqtt.sock", o.Listen)
+		case len(path) > maxSocketPath:
+			return fmt.Errorf("listen: the path of a unix socket has %d octets at most: %q has %d", maxSocketPath, path, len(path))
+		}
+		return nil
+	}
 	_, port, err := net.SplitHostPort(o.Listen)
 	if err == nil {
 		_, err = strconv.ParseUint(port, 10, 16)
 	}
 	if err != nil {
-		return fmt.Errorf("listen: %q is not allowed: write HOST:PORT with a port from 0 to 65535, such as 127.0.0.1:1883, [::1]:1883 or :1883 for every address", o.Listen)
+		return fmt.Errorf("listen: %q is not allowed: write HOST:PORT with a port from 0 to 65535, such as 127.0.0.1:1883, [::1]:1883 or :1883 for every address, or unix:PATH", o.Listen)
 	}
 	return nil
+}
+
+// literal is the host of a listener on TCP, if it is an address.
+func (o ListenerOptions) literal() (netip.Addr, bool) {
+	host, _, _ := net.SplitHostPort(o.Listen)
+	ip, err := netip.ParseAddr(host)
+	return ip, err == nil
 }

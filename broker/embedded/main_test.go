@@ -214,7 +214,12 @@ type peer struct {
 // dial opens a connection to the broker without saying anything.
 func dial(t testing.TB, b *Broker, v mqtt.Version) *peer {
 	t.Helper()
-	conn, err := net.Dial("tcp", b.Addrs()[0].String())
+	return dialAt(t, b.Addrs()[0], v)
+}
+
+func dialAt(t testing.TB, addr net.Addr, v mqtt.Version) *peer {
+	t.Helper()
+	conn, err := net.Dial(addr.Network(), addr.String())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -23,19 +23,23 @@ func mosquitto(t *testing.T, b *Broker, tool string, args ...string) {
 }
 
 func at(b *Broker) []string {
-	host, port, _ := net.SplitHostPort(b.Addrs()[0].String())
+	addr := b.Addrs()[0]
+	if addr.Network() == "unix" {
+		return []string{"--unix", addr.String()}
+	}
+	host, port, _ := net.SplitHostPort(addr.String())
 	return []string{"-h", host, "-p", port}
 }
 
-// listener is a running mosquitto_sub.
-type listener struct {
+// subscriber is a running mosquitto_sub.
+type subscriber struct {
 	t     *testing.T
 	lines chan string
 	stop  func() // kills it
 }
 
 // subscribed starts mosquitto_sub and waits until it has subscribed.
-func subscribed(t *testing.T, b *Broker, args ...string) *listener {
+func subscribed(t *testing.T, b *Broker, args ...string) *subscriber {
 	t.Helper()
 	cmd := exec.Command("mosquitto_sub", append(append(at(b), "-F", "> %t %q %r %p"), args...)...)
 	out, err := cmd.StdoutPipe()
@@ -46,7 +50,7 @@ func subscribed(t *testing.T, b *Broker, args ...string) *listener {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	l := &listener{t: t, lines: make(chan string, 1000)}
+	l := &subscriber{t: t, lines: make(chan string, 1000)}
 	go func() {
 		defer close(l.lines)
 		for s := bufio.NewScanner(out); s.Scan(); {
@@ -66,7 +70,7 @@ func subscribed(t *testing.T, b *Broker, args ...string) *listener {
 }
 
 // wait waits for a line with that prefix.
-func (l *listener) wait(prefix string) string {
+func (l *subscriber) wait(prefix string) string {
 	l.t.Helper()
 	timeout := time.NewTimer(patience)
 	defer timeout.Stop()
@@ -86,7 +90,7 @@ func (l *listener) wait(prefix string) string {
 }
 
 // gets expects that the next message is this one: topic, QoS, retain, payload.
-func (l *listener) gets(want string) {
+func (l *subscriber) gets(want string) {
 	l.t.Helper()
 	if got := l.wait("> "); got != "> "+want {
 		l.t.Fatalf("mosquitto_sub got %q, want %q", got, want)

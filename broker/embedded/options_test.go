@@ -6,27 +6,37 @@ import (
 	"time"
 )
 
+// bad is a change of the second listener's options.
+func bad(change func(*ListenerOptions)) func(*Options) {
+	return func(o *Options) {
+		o.Listeners = listeners(":1883", ":1884")
+		change(&o.Listeners[1])
+	}
+}
+
 func TestOptions(t *testing.T) {
 	if err := DefaultOptions().Validate(); err != nil {
 		t.Fatal(err)
 	}
 	for key, change := range map[string]func(*Options){
-		"listeners.1.listen":    func(o *Options) { o.Listeners = listeners(":1883", "localhost") },
-		"listeners.0.listen":    func(o *Options) { o.Listeners = listeners("127.0.0.1:99999") },
-		"max_connections":       func(o *Options) { o.MaxConnections = 0 },
-		"max_sessions":          func(o *Options) { o.MaxSessions = -1 },
-		"connect_timeout":       func(o *Options) { o.ConnectTimeout = 5 },
-		"max_packet_size":       func(o *Options) { o.MaxPacketSize = 1 << 30 },
-		"max_topic_levels":      func(o *Options) { o.MaxTopicLevels = 0 },
-		"max_subscriptions":     func(o *Options) { o.MaxSubscriptions = 0 },
-		"max_inflight_messages": func(o *Options) { o.MaxInflightMessages = 65536 },
-		"device_inflight":       func(o *Options) { o.DeviceInflight = 0 },
-		"max_queued_messages":   func(o *Options) { o.MaxQueuedMessages = 0 },
-		"max_queued_bytes":      func(o *Options) { o.MaxQueuedBytes = 10 },
-		"max_retained_messages": func(o *Options) { o.MaxRetainedMessages = -1 },
-		"max_retained_bytes":    func(o *Options) { o.MaxRetainedBytes = -1 },
-		"session_expiry_max":    func(o *Options) { o.SessionExpiryMax = time.Millisecond },
-		"sys_interval":          func(o *Options) { o.SysInterval = -time.Second },
+		"listeners.1.listen":        func(o *Options) { o.Listeners = listeners(":1883", "localhost") },
+		"listeners.0.listen":        func(o *Options) { o.Listeners = listeners("127.0.0.1:99999") },
+		"listeners.1.socket_domain": bad(func(o *ListenerOptions) { o.SocketDomain = "inet" }),
+		"listeners.1.socket_mode":   bad(func(o *ListenerOptions) { o.SocketMode = "rw-rw----" }),
+		"max_connections":           func(o *Options) { o.MaxConnections = 0 },
+		"max_sessions":              func(o *Options) { o.MaxSessions = -1 },
+		"connect_timeout":           func(o *Options) { o.ConnectTimeout = 5 },
+		"max_packet_size":           func(o *Options) { o.MaxPacketSize = 1 << 30 },
+		"max_topic_levels":          func(o *Options) { o.MaxTopicLevels = 0 },
+		"max_subscriptions":         func(o *Options) { o.MaxSubscriptions = 0 },
+		"max_inflight_messages":     func(o *Options) { o.MaxInflightMessages = 65536 },
+		"device_inflight":           func(o *Options) { o.DeviceInflight = 0 },
+		"max_queued_messages":       func(o *Options) { o.MaxQueuedMessages = 0 },
+		"max_queued_bytes":          func(o *Options) { o.MaxQueuedBytes = 10 },
+		"max_retained_messages":     func(o *Options) { o.MaxRetainedMessages = -1 },
+		"max_retained_bytes":        func(o *Options) { o.MaxRetainedBytes = -1 },
+		"session_expiry_max":        func(o *Options) { o.SessionExpiryMax = time.Millisecond },
+		"sys_interval":              func(o *Options) { o.SysInterval = -time.Second },
 	} {
 		o := DefaultOptions()
 		change(&o)

@@ -3,73 +3,12 @@ package embedded
 import (
 	"context"
 	"errors"
-	"fmt"
 	"net"
 	"sync"
-	"syscall"
 	"time"
 
 	"mqttsn-gateway/broker"
 )
-
-// listen opens the listeners.
-func (b *Broker) listen() error {
-	for _, o := range b.options.Listeners {
-		l, err := net.Listen("tcp", o.Listen)
-		if err != nil {
-			_ = b.Close()
-			return &ListenError{Addr: o.Listen, err: err}
-		}
-		b.listeners = append(b.listeners, l)
-	}
-	return nil
-}
-
-// ListenError says at which address the broker cannot listen, and what to do.
-type ListenError struct {
-	// Addr is the address as it was configured.
-	Addr string
-	err  error
-}
-
-// Error implements error.
-func (e *ListenError) Error() string {
-	return fmt.Sprintf("cannot listen for MQTT clients on %s: %v: %s", e.Addr, errors.Unwrap(e.err), advice(e.err))
-}
-
-// Unwrap is the system's error.
-func (e *ListenError) Unwrap() error { return e.err }
-
-// advice says what to do when a listener cannot be opened.
-func advice(err error) string {
-	switch {
-	case errors.Is(err, syscall.EADDRINUSE):
-		return "another program, such as Mosquitto, has this port; stop it, or choose another port with --mqtt HOST:PORT"
-	case errors.Is(err, syscall.EACCES):
-		return "the system does not allow this program to use this port; choose one above 1023"
-	case errors.Is(err, syscall.EADDRNOTAVAIL):
-		return "this machine has no such address; choose one that it has, or :PORT for all of them"
-	}
-	return "choose another address with --mqtt HOST:PORT"
-}
-
-// Addrs lists the addresses of the listeners, in the order of the options.
-func (b *Broker) Addrs() []net.Addr {
-	var addrs []net.Addr
-	for _, l := range b.listeners {
-		addrs = append(addrs, l.Addr())
-	}
-	return addrs
-}
-
-// Close closes the listeners. It is for a broker that was made and is not going to Serve.
-func (b *Broker) Close() error {
-	var err error
-	for _, l := range b.listeners {
-		err = errors.Join(err, l.Close())
-	}
-	return err
-}
 
 // Serve serves MQTT clients until ctx is done, and then takes at most some two seconds to
 // take leave of them: broker.Broker. It may be called once.
@@ -77,7 +16,9 @@ func (b *Broker) Serve(ctx context.Context, wake func()) error {
 	b.wake = wake
 	var parts sync.WaitGroup
 	for _, l := range b.listeners {
-		parts.Go(func() { b.accept(ctx, l) })
+		for _, s := range l.sockets {
+			parts.Go(func() { b.accept(ctx, s) })
+		}
 	}
 	tending, stop := context.WithCancel(context.WithoutCancel(ctx))
 	parts.Go(func() { b.tend(tending) })

@@ -51,11 +51,7 @@ func newBrokerSide(c config.Config, log *slog.Logger) (*brokerSide, error) {
 func newEmbedded(o embedded.Options, log *slog.Logger) (*brokerSide, error) {
 	b, err := embedded.New(o, log)
 	if taken := (*embedded.ListenError)(nil); errors.As(err, &taken) {
-		explained := doctor.TCPPort(taken.Addr, err)
-		if errors.Is(err, syscall.EADDRINUSE) {
-			return nil, fmt.Errorf("mqtt.listeners: %w; or have devices use a broker that is there: --broker mqtt://localhost:1883", explained)
-		}
-		return nil, fmt.Errorf("mqtt.listeners: %w", explained)
+		return nil, fmt.Errorf("mqtt.listeners.%d.listen: %w", taken.Index, explainListen(taken.Addr, err))
 	}
 	if err != nil {
 		return nil, fmt.Errorf("mqtt: %w", err)
@@ -69,13 +65,26 @@ func newEmbedded(o embedded.Options, log *slog.Logger) (*brokerSide, error) {
 	}
 	var texts []string
 	for _, addr := range b.Addrs() {
-		texts = append(texts, "mqtt tcp "+addr.String())
+		texts = append(texts, "mqtt "+addr.Network()+" "+addr.String())
 		ap, err := netip.ParseAddrPort(addr.String())
-		side.local = side.local && err == nil && ap.Addr().IsLoopback()
+		loopback := err == nil && ap.Addr().IsLoopback()
+		side.local = side.local && (loopback || addr.Network() == "unix")
 	}
 	if len(texts) == 0 {
 		texts = []string{"no MQTT clients"}
 	}
 	side.text = strings.Join(texts, ", ") + " (embedded broker)"
 	return side, nil
+}
+
+// explainListen says why the embedded broker cannot listen, and what helps.
+func explainListen(addr string, err error) error {
+	if path, unix := strings.CutPrefix(addr, "unix:"); unix {
+		return doctor.UnixSocket(path, err)
+	}
+	explained := doctor.TCPPort(addr, err)
+	if errors.Is(err, syscall.EADDRINUSE) {
+		return fmt.Errorf("%w; or have devices use a broker that is there: --broker mqtt://localhost:1883", explained)
+	}
+	return explained
 }

@@ -9,10 +9,12 @@ import (
 	"log/slog"
 	"os"
 	"runtime/debug"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
+	"mqttsn-gateway/broker/embedded"
 	"mqttsn-gateway/config"
 	"mqttsn-gateway/gateway/doctor"
 	"mqttsn-gateway/transports/udp"
@@ -27,7 +29,8 @@ says what does not work, why, and which command mends it. A line is one of
 
 It listens at each address and opens each serial port for a moment, which makes some boards
 reset; on the configured ports it listens for some seconds, and asks XBee modules for their
-settings; it connects to the broker once. It changes nothing. As an ordinary user it cannot
+settings; it connects to the broker once. It changes nothing, but for the file of a unix
+socket that nobody listens on any more, which it removes. As an ordinary user it cannot
 see the programs of others: with sudo it names them. Its exit status is 1 if something fails.`
 
 // doctorCommand is the subcommand that finds out why the gateway does not work.
@@ -145,7 +148,7 @@ func listeners(c config.Config, origins config.Origins) []doctor.Listener {
 	}
 	if c.Broker.URL == "" {
 		for _, l := range c.MQTT.Listeners {
-			all = append(all, doctor.Listener{Network: "tcp", Addr: l.Listen, Flag: "--mqtt", Broker: true})
+			all = append(all, mqttListener(l))
 		}
 	}
 	if c.Admin.Listen != "" {
@@ -153,6 +156,17 @@ func listeners(c config.Config, origins config.Origins) []doctor.Listener {
 		all = append(all, doctor.Listener{Network: "tcp", Addr: c.Admin.Listen, Flag: "--admin", Optional: !asked})
 	}
 	return all
+}
+
+func mqttListener(o embedded.ListenerOptions) doctor.Listener {
+	l := doctor.Listener{
+		Network: "tcp", Addr: o.Listen, Flag: "--mqtt", Broker: true,
+		Open: func() (io.Closer, error) { return embedded.Listen(o) },
+	}
+	if path, unix := strings.CutPrefix(o.Listen, "unix:"); unix {
+		l.Network, l.Addr = "unix", path
+	}
+	return l
 }
 
 // buildTime is when the sources of this build were committed, zero if that is not known.

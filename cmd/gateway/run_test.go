@@ -221,7 +221,7 @@ func TestBusyAddresses(t *testing.T) {
 	for want, setting := range map[string]config.Setting{
 		"udp.1: cannot listen at udp ": {Key: "udp.1.listen", Value: taken.Addr().String()},
 		"admin.listen: ":               {Key: "admin.listen", Value: listener.Addr().String()},
-		"mqtt.listeners: ":             {Key: "mqtt.listeners.0.listen", Value: listener.Addr().String()},
+		"mqtt.listeners.0.listen: ":    {Key: "mqtt.listeners.0.listen", Value: listener.Addr().String()},
 	} {
 		c, origins := load(t, setting)
 		var log journal
