@@ -1,0 +1,275 @@
+package embedded
+
+import (
+	"slices"
+
+	"mqttsn-gateway/broker/mqtt"
+)
+
+// model is what the broker should do, written as simply as possible: one thing after the
+// other, without sharing, caching or batching. It holds what FuzzHistories needs.
+type model struct {
+	window, room int // max_inflight_messages, max_queued_messages
+	sessions     map[string]*modelSession
+	retained     map[string]*modelMessage
+	received     [3]uint64
+	sent         [3]uint64
+	dropped      map[string]uint64
+}
+
+type modelMessage struct {
+	topic, payload, from string
+	qos                  byte
+	retain               bool
+}
+
+// modelSession is a session, with what its client is to be sent next in out.
+type modelSession struct {
+	id       string
+	online   bool
+	lasting  bool // it outlives the connection
+	device   bool
+	subs     map[string]modelSubscription
+	queue    []*modelDelivery
+	backlog  []*modelDelivery
+	received map[uint16]bool
+	will     *modelMessage
+	nextID   uint16
+	out      []modelDelivery
+}
+
+type modelSubscription struct {
+	qos                        byte
+	id                         uint32
+	noLocal, retainAsPublished bool
+}
+
+// modelDelivery is a message on its way to a client, or the PUBREL for it.
+type modelDelivery struct {
+	message  *modelMessage
+	qos      byte
+	retain   bool
+	ids      []uint32
+	id       uint16 // 0: not sent yet
+	again    bool
+	inFlight bool
+	released bool
+}
+
+func newModel(window, room int) *model {
+	return &model{
+		window: window, room: room,
+		sessions: make(map[string]*modelSession),
+		retained: make(map[string]*modelMessage),
+		dropped:  make(map[string]uint64),
+	}
+}
+
+// connect attaches a client, by the line that it had before (same) or another one. It
+// reports whether there was a session.
+func (m *model) connect(id string, device, same, clean, lasting bool, will *modelMessage) (present bool) {
+	s := m.sessions[id]
+	var last *modelMessage
+	if s != nil {
+		last, s.will = s.will, nil
+		if s.online && same {
+			last = nil // a device that connects again was not lost
+		} else if s.online {
+			m.dropBacklog(s)
+		}
+		if clean || !s.lasting {
+			m.finish(s)
+			s = nil
+		}
+	}
+	present = s != nil
+	if s == nil {
+		s = &modelSession{id: id, subs: make(map[string]modelSubscription), received: make(map[uint16]bool)}
+		m.sessions[id] = s
+	}
+	s.online, s.device, s.lasting, s.will, s.out = true, device, lasting, will, nil
+	s.land()
+	if device {
+		s.queue = slices.DeleteFunc(s.queue, func(d *modelDelivery) bool { return d.released })
+	}
+	m.pump(s)
+	m.publishWill(last)
+	return present
+}
+
+// leave detaches a client; lost says that its will is published.
+func (m *model) leave(id string, lost bool) {
+	s := m.sessions[id]
+	will := s.will
+	s.will, s.online, s.out = nil, false, nil
+	s.land()
+	m.dropBacklog(s)
+	if !s.lasting {
+		m.finish(s)
+	}
+	if lost {
+		m.publishWill(will)
+	}
+}
+
+func (m *model) publishWill(will *modelMessage) {
+	if will != nil {
+		m.publish(will)
+	}
+}
+
+func (m *model) finish(s *modelSession) {
+	m.dropBacklog(s)
+	for _, d := range s.queue {
+		if d.id == 0 {
+			m.dropped["session_ended"]++
+		}
+	}
+	delete(m.sessions, s.id)
+}
+
+func (s *modelSession) land() {
+	for _, d := range s.queue {
+		d.inFlight = false
+	}
+}
+
+func (s *modelSession) flying() (n int) {
+	for _, d := range s.queue {
+		if d.inFlight {
+			n++
+		}
+	}
+	return n
+}
+
+// enqueue queues a QoS 1 or 2 delivery if there is room.
+func (m *model) enqueue(s *modelSession, d *modelDelivery) {
+	waiting := len(s.queue) - s.flying()
+	if !s.online {
+		waiting -= m.window // as if they had been in flight
+	}
+	if waiting >= m.room {
+		m.dropped["queue_full"]++
+		return
+	}
+	s.queue = append(s.queue, d)
+}
+
+func (m *model) dropBacklog(s *modelSession) {
+	for _, d := range s.backlog {
+		if d.qos == 0 {
+			m.dropped["client_away"]++
+		} else {
+			m.enqueue(s, d)
+		}
+	}
+	s.backlog = nil
+}
+
+// pump sends what the window allows: the queue first, then retained messages.
+func (m *model) pump(s *modelSession) {
+	for {
+		for _, d := range s.queue {
+			if d.inFlight {
+				continue
+			}
+			if s.flying() == m.window {
+				return
+			}
+			d.again = d.id != 0
+			if !d.again {
+				s.nextID = s.nextID%0xFFFF + 1
+				d.id = s.nextID
+				m.sent[d.qos]++
+			}
+			d.inFlight = true
+			s.out = append(s.out, *d)
+		}
+		if len(s.backlog) == 0 || s.flying() == m.window {
+			return
+		}
+		d := s.backlog[0]
+		s.backlog = s.backlog[1:]
+		switch {
+		case m.retained[d.message.topic] != d.message: // it was replaced
+		case d.qos > 0:
+			s.queue = append(s.queue, d)
+		default:
+			m.sent[0]++
+			s.out = append(s.out, *d)
+		}
+	}
+}
+
+// publish passes a message on. It reports whether anybody has subscribed to its topic.
+func (m *model) publish(p *modelMessage) (anybody bool) {
+	m.received[p.qos]++
+	if p.retain && p.payload == "" {
+		delete(m.retained, p.topic)
+	} else if p.retain {
+		m.retained[p.topic] = p
+	}
+	for _, s := range m.sessions {
+		d := &modelDelivery{message: p}
+		gets := false
+		for filter, sub := range s.subs {
+			if !mqtt.Match(filter, p.topic) {
+				continue
+			}
+			anybody = true
+			if sub.noLocal && p.from == s.id {
+				continue
+			}
+			gets = true
+			d.qos = max(d.qos, sub.qos)
+			d.retain = d.retain || p.retain && sub.retainAsPublished
+			if sub.id != 0 {
+				d.ids = append(d.ids, sub.id)
+			}
+		}
+		d.qos = min(d.qos, p.qos)
+		switch {
+		case !gets:
+		case d.qos > 0:
+			m.enqueue(s, d)
+			if s.online {
+				m.pump(s)
+			}
+		case !s.online:
+			m.dropped["client_away"]++
+		default:
+			m.sent[0]++
+			s.out = append(s.out, *d)
+		}
+	}
+	return anybody
+}
+
+// subscribe makes a subscription; retained says whether retained messages are sent for it
+// if it is new, and if it replaces one.
+func (m *model) subscribe(id, filter string, sub modelSubscription, ifNew, ifOld bool) {
+	s := m.sessions[id]
+	_, old := s.subs[filter]
+	s.subs[filter] = sub
+	if old && ifOld || !old && ifNew {
+		for topic, p := range m.retained {
+			if !mqtt.Match(filter, topic) || sub.noLocal && p.from == id {
+				continue
+			}
+			d := &modelDelivery{message: p, qos: min(p.qos, sub.qos), retain: true}
+			if sub.id != 0 {
+				d.ids = []uint32{sub.id}
+			}
+			s.backlog = append(s.backlog, d)
+		}
+	}
+	m.pump(s)
+}
+
+// acked completes the delivery with that identifier.
+func (m *model) acked(id string, packet uint16) {
+	s := m.sessions[id]
+	s.queue = slices.DeleteFunc(s.queue, func(d *modelDelivery) bool { return d.inFlight && d.id == packet })
+	m.pump(s)
+}
