@@ -34,7 +34,7 @@ func (s *session) addBacklog(item retainedItem) {
 
 // sendBacklog sends or queues the next retained message. It reports false if there was
 // no room for it. The caller holds s.mu.
-func (s *session) sendBacklog() bool {
+func (s *session) sendBacklog(t *tally) bool {
 	b := s.backlog
 	item := b.items[b.head]
 	m := item.message
@@ -44,11 +44,12 @@ func (s *session) sendBacklog() bool {
 	case !s.broker.retained.current(m):
 		// It has been replaced, and the client got or gets the new one.
 	case item.qos > 0:
-		s.enqueue(item.delivery()) // there is room: all that was queued is in flight
+		s.enqueue(item.delivery(), t) // there is room: all that was queued is in flight
 	default:
 		p := newPublication()
 		p.carry(m)
 		why := s.line.pass(p, true, item.rare)
+		t.sentBytes += p.tally.sentBytes
 		p.release()
 		if why == slowClient {
 			return false
@@ -56,8 +57,7 @@ func (s *session) sendBacklog() bool {
 		if why != noReason {
 			s.broker.stats.drop(why)
 		} else {
-			s.broker.stats.sent[0].Add(1)
-			s.broker.stats.sentBytes.Add(uint64(len(m.Payload)))
+			t.sent[0]++
 		}
 	}
 	b.items[b.head] = retainedItem{}
@@ -73,12 +73,14 @@ func (s *session) dropBacklog() {
 	if s.backlog == nil {
 		return
 	}
+	var t tally
 	for _, item := range s.backlog.items[s.backlog.head:] {
 		if item.qos == 0 {
 			s.broker.stats.drop(clientAway)
 		} else if !s.full(item.message) {
-			s.enqueue(item.delivery())
+			s.enqueue(item.delivery(), &t)
 		}
 	}
+	s.broker.stats.add(&t)
 	s.backlog = nil
 }

@@ -42,7 +42,8 @@ type client struct {
 	left    bool      // it has disconnected as it should: no will
 	gone    bool      // nothing can be sent to it any more, or need be
 	lasting bool      // its CONNECT said that the session outlives the connection
-	tally   tally     // what was not counted yet
+	intake  intake    // what was not counted yet
+	tally   tally     // and of what was sent
 }
 
 // maxConnect is the largest CONNECT in octets: nobody who has not been let in makes us
@@ -67,7 +68,7 @@ func (c *client) run() {
 	if c.session != nil {
 		b.detach(c.session, c, !c.left)
 	}
-	b.stats.add(&c.tally)
+	c.count()
 	b.settle()
 	if !c.gone {
 		c.linger()
@@ -88,9 +89,9 @@ func (c *client) converse() {
 		if c.over.Load() {
 			return
 		}
-		c.tally.packets++
+		c.intake.packets++
 		c.handle(h, body)
-		if !c.reader.Buffered() || c.tally.packets >= maxBatch {
+		if !c.reader.Buffered() || c.intake.packets >= maxBatch {
 			c.endBatch()
 		}
 	}
@@ -98,7 +99,7 @@ func (c *client) converse() {
 
 // endBatch is called when all that has come so far is handled.
 func (c *client) endBatch() {
-	c.broker.stats.add(&c.tally)
+	c.count()
 	c.broker.settle()
 	if drained := c.out.congested(c.broker.options.MaxQueuedBytes); drained != nil {
 		c.wait(drained)
@@ -106,6 +107,12 @@ func (c *client) endBatch() {
 	if c.keepAlive > 0 {
 		c.due = time.Now().Add(c.keepAlive)
 	}
+}
+
+// count adds what has gathered to the counters.
+func (c *client) count() {
+	c.broker.stats.addIntake(&c.intake)
+	c.broker.stats.add(&c.tally)
 }
 
 // wait stops reading from a client that does not read our answers, or they would pile up
@@ -194,7 +201,7 @@ func (c *client) expectBy(due time.Time) {
 func (c *client) Read(b []byte) (int, error) {
 	for {
 		n, err := c.conn.Read(b)
-		c.tally.octets += uint64(n)
+		c.intake.octets += n
 		if n > 0 || !errors.Is(err, os.ErrDeadlineExceeded) || c.over.Load() {
 			return n, err
 		}

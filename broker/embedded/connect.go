@@ -20,7 +20,7 @@ func (c *client) connect() bool {
 		c.gone = true
 		return false
 	}
-	c.tally.packets++
+	c.intake.packets++
 	c.broker.stats.connects.Add(1)
 	packet, err := c.decoder.Decode(h, body, 0)
 	if bad := (*mqtt.Error)(nil); errors.As(err, &bad) {

@@ -131,7 +131,7 @@ func (d *device) publish(r *broker.Request) {
 		p.from, p.refuse = d.id, r.QoS > 0
 		p.properties, p.steady = d.carried(r.User), true
 		if code = b.publish(p, route); !code.Failed() {
-			b.stats.receivedBytes.Add(uint64(len(r.Payload)))
+			b.stats.take(p)
 		}
 		p.release()
 	}
@@ -158,13 +158,15 @@ func (d *device) unsubscribe(r *broker.Request) error {
 
 func (d *device) ack(r *broker.Request) error {
 	s := d.session
+	var t tally
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.line != d {
 		return broker.ErrClosed
 	}
 	if i, ok := s.queue.inFlight(uint16(r.Token)); ok && r.Token <= 0xFFFF {
-		s.complete(i)
+		s.complete(i, &t)
+		d.broker.stats.add(&t)
 	}
 	return nil
 }
@@ -198,12 +200,16 @@ func (d *device) accept(s *session, present bool) {
 
 // pass hands over a QoS 0 message: line.
 func (d *device) pass(p *publication, retain bool, _ *rare) reason {
+	p.tally.sentBytes += len(p.Payload)
 	d.broker.tell(d.to, broker.Event{Kind: broker.Delivered, Retain: retain, Message: &p.keep().Message})
 	return noReason
 }
 
 // send hands over a QoS 1 or 2 message: line.
-func (d *device) send(m *delivery, _ bool) reason {
+func (d *device) send(m *delivery, again bool) reason {
+	if !again {
+		d.broker.stats.sentBytes.Add(uint64(len(m.message.Payload)))
+	}
 	d.broker.tell(d.to, broker.Event{
 		Kind:    broker.Delivered,
 		Token:   broker.Token(m.id),

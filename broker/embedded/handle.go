@@ -106,7 +106,8 @@ func (c *client) route(p *mqtt.Publish) broker.Code {
 		m.properties = passedOn(&p.Properties)
 	}
 	if code = b.publish(m, r); !code.Failed() {
-		c.tally.payload += uint64(len(p.Payload))
+		c.intake.received[p.QoS]++
+		c.intake.payload += len(p.Payload)
 	}
 	m.release()
 	return code
@@ -165,7 +166,7 @@ func (c *client) acked(id uint16, qos byte) {
 		return
 	}
 	if i, ok := s.queue.inFlight(id); ok && s.queue.at(i).qos == qos {
-		s.complete(i)
+		s.complete(i, &c.tally)
 	}
 }
 
@@ -182,7 +183,7 @@ func (c *client) pubrec(p *mqtt.Pubrec) {
 		return
 	}
 	if ok && p.Code.Failed() {
-		s.complete(i)
+		s.complete(i, &c.tally)
 		return
 	}
 	code := mqtt.CodeSuccess

@@ -35,8 +35,8 @@ type publication struct {
 	steady bool
 	// refuse says that the publisher understands a refusal.
 	refuse bool
-	// passed is to how many clients it was passed with QoS 0.
-	passed int
+	// tally is what was not counted yet of where it went.
+	tally tally
 }
 
 var publications = sync.Pool{New: func() any { return new(publication) }}

@@ -33,6 +33,7 @@ type output struct {
 type buffer struct {
 	b       []byte
 	packets int
+	payload int // octets of messages that are sent for the first time
 }
 
 var buffers = sync.Pool{New: func() any { return new(buffer) }}
@@ -42,7 +43,7 @@ const keepBuffer = 64 << 10
 
 func (b *buffer) release() {
 	if cap(b.b) <= keepBuffer {
-		b.b, b.packets = b.b[:0], 0
+		*b = buffer{b: b.b[:0]}
 		buffers.Put(b)
 	}
 }
@@ -206,6 +207,7 @@ func (o *output) wrote(buf *buffer) {
 	st := &o.client.broker.stats
 	st.packetsOut.Add(uint64(buf.packets))
 	st.bytesOut.Add(uint64(len(buf.b)))
+	count(&st.sentBytes, buf.payload)
 	o.mu.Lock()
 	if !o.failed {
 		o.size -= len(buf.b)

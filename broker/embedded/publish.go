@@ -24,7 +24,6 @@ func (b *Broker) publish(p *publication, r *route) broker.Code {
 		// here, but a route from before may lack one who found the old message.
 		r, _ = b.topics.route(p.Topic)
 	}
-	b.stats.received[p.QoS].Add(1)
 	b.fanOut(p, r)
 	if r.nobody() {
 		return broker.CodeNoSubscribers
@@ -46,10 +45,7 @@ func (b *Broker) fanOut(p *publication, r *route) {
 	for i := range r.groups {
 		r.groups[i].share(p)
 	}
-	if n := p.passed; n > 0 {
-		b.stats.sent[0].Add(uint64(n))
-		b.stats.sentBytes.Add(uint64(n) * uint64(len(p.Payload)))
-	}
+	b.stats.add(&p.tally)
 }
 
 // share hands a message to one of a group: to each in turn, of those who are connected and
@@ -101,7 +97,7 @@ func (b *Broker) publishWill(w *will) {
 	p := newPublication()
 	p.carry(&w.message)
 	if !b.publish(p, r).Failed() {
-		b.stats.receivedBytes.Add(uint64(len(p.Payload)))
+		b.stats.take(p)
 	}
 	p.release()
 }

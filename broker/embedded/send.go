@@ -23,7 +23,7 @@ func (c *client) pass(p *publication, retain bool, r *rare) reason {
 	if c.version == mqtt.V5 {
 		c.addProperties(&packet.Properties, &p.message, r)
 	}
-	return c.sent(b, packet.Append(b, c.version))
+	return c.sent(b, packet.Append(b, c.version), len(p.Payload))
 }
 
 // send hands over a QoS 1 or 2 message, or the PUBREL for it: line.
@@ -45,16 +45,21 @@ func (c *client) send(d *delivery, again bool) reason {
 	if c.version == mqtt.V5 {
 		c.addProperties(&packet.Properties, m, d.rare)
 	}
-	return c.sent(b, packet.Append(b, c.version))
+	payload := len(m.Payload)
+	if again {
+		payload = 0 // it is counted once
+	}
+	return c.sent(b, packet.Append(b, c.version), payload)
 }
 
 // sent ends the sending of a message, unless it is larger than the client takes
 // [MQTT-3.1.2-24]. Then it counts as sent and acknowledged [MQTT-3.1.2-25].
-func (c *client) sent(before, with []byte) reason {
+func (c *client) sent(before, with []byte, payload int) reason {
 	if c.maxPacket > 0 && len(with)-len(before) > c.maxPacket {
 		c.out.cancel()
 		return tooLarge
 	}
+	c.out.pending.payload += payload
 	c.out.done(with)
 	return noReason
 }
@@ -76,11 +81,13 @@ func (c *client) addProperties(p *mqtt.PublishProperties, m *message, r *rare) {
 // pump lets the session go on when there is room again.
 func (c *client) pump() {
 	s := c.session
+	var t tally
 	s.mu.Lock()
 	if s.line == c {
-		s.pump()
+		s.pump(&t)
 	}
 	s.mu.Unlock()
+	c.broker.stats.add(&t)
 }
 
 func (c *client) subscribe(p *mqtt.Subscribe) {

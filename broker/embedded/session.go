@@ -89,8 +89,8 @@ func (s *session) take(p *publication, qos byte, retain bool, r *rare) {
 	case s.ended: // its subscription has ended with it
 	case qos > 0:
 		if !s.full(&p.message) {
-			s.enqueue(delivery{message: p.keep(), rare: r, qos: qos, retain: retain})
-			s.pump()
+			s.enqueue(delivery{message: p.keep(), rare: r, qos: qos, retain: retain}, &p.tally)
+			s.pump(&p.tally)
 		}
 	case s.line == nil:
 		b.stats.drop(clientAway)
@@ -98,7 +98,7 @@ func (s *session) take(p *publication, qos byte, retain bool, r *rare) {
 		if why := s.line.pass(p, retain, r); why != noReason {
 			b.stats.drop(why)
 		} else {
-			p.passed++
+			p.tally.sent[0]++
 		}
 	}
 }
@@ -130,33 +130,33 @@ func (s *session) full(m *message) bool {
 }
 
 // enqueue queues a QoS 1 or 2 message. The caller holds s.mu.
-func (s *session) enqueue(d delivery) {
+func (s *session) enqueue(d delivery, t *tally) {
 	s.queue.push(d)
-	s.broker.stats.queued.Add(1)
-	s.broker.stats.queuedBytes.Add(int64(d.message.size()))
+	t.queued++
+	t.queuedBytes += d.message.size()
 }
 
 // remove takes the delivery number i out of the queue. The caller holds s.mu.
-func (s *session) remove(i int) {
-	s.broker.stats.queued.Add(-1)
-	s.broker.stats.queuedBytes.Add(-int64(s.queue.at(i).message.size()))
+func (s *session) remove(i int, t *tally) {
+	t.queued--
+	t.queuedBytes -= s.queue.at(i).message.size()
 	s.queue.remove(i)
 }
 
 // pump hands over what waits, as far as the window allows. The caller holds s.mu.
-func (s *session) pump() {
+func (s *session) pump(t *tally) {
 	if s.line == nil {
 		return
 	}
-	for s.sendQueue() && s.backlog != nil {
-		if !s.sendBacklog() {
+	for s.sendQueue(t) && s.backlog != nil {
+		if !s.sendBacklog(t) {
 			return
 		}
 	}
 }
 
 // sendQueue hands over what the queue holds, and reports whether there is room for more.
-func (s *session) sendQueue() bool {
+func (s *session) sendQueue(t *tally) bool {
 	q := &s.queue
 	for int(q.sent) < q.len() {
 		if int(q.sent) >= int(s.window) {
@@ -166,7 +166,7 @@ func (s *session) sendQueue() bool {
 		again := d.id != 0
 		if !again {
 			if m := d.message; m.expires != 0 && m.expires <= s.broker.now() {
-				s.drop(int(q.sent), expired, false)
+				s.drop(int(q.sent), expired, false, t)
 				continue
 			}
 			if d.id = s.lastID%0xFFFF + 1; d.id == q.at(0).id && q.sent > 0 {
@@ -180,8 +180,7 @@ func (s *session) sendQueue() bool {
 		case noReason:
 			if !again {
 				s.lastID = d.id
-				s.broker.stats.sent[d.qos].Add(1)
-				s.broker.stats.sentBytes.Add(uint64(len(d.message.Payload)))
+				t.sent[d.qos]++
 			}
 			q.fly()
 		case noRoom:
@@ -190,7 +189,7 @@ func (s *session) sendQueue() bool {
 			}
 			return false
 		default:
-			s.drop(int(q.sent), why, again)
+			s.drop(int(q.sent), why, again, t)
 		}
 	}
 	return int(q.sent) < int(s.window)
@@ -198,8 +197,8 @@ func (s *session) sendQueue() bool {
 
 // drop takes the delivery number i out of the queue, for a reason. One that was sent
 // before counts as sent, not as dropped as well.
-func (s *session) drop(i int, why reason, sent bool) {
-	s.remove(i)
+func (s *session) drop(i int, why reason, sent bool, t *tally) {
+	s.remove(i, t)
 	if !sent {
 		s.broker.stats.drop(why)
 	}
@@ -207,9 +206,9 @@ func (s *session) drop(i int, why reason, sent bool) {
 
 // complete removes the delivery number i, which the client has acknowledged, and goes on.
 // The caller holds s.mu.
-func (s *session) complete(i int) {
-	s.remove(i)
-	s.pump()
+func (s *session) complete(i int, t *tally) {
+	s.remove(i, t)
+	s.pump(t)
 }
 
 // attach connects the client: what it had not acknowledged comes again, then what waits.
@@ -222,6 +221,7 @@ func (s *session) attach(l line, o *attachment, present bool) {
 	s.told = false
 	s.broker.deadlines.remove(s)
 	s.queue.land()
+	var t tally
 	if _, device := l.(*device); device {
 		// A device completes QoS 2 in one step. What an MQTT client of the same name had
 		// received but not completed is complete.
@@ -230,11 +230,12 @@ func (s *session) attach(l line, o *attachment, present bool) {
 				i++
 				continue
 			}
-			s.remove(i)
+			s.remove(i, &t)
 		}
 	}
 	l.accept(s, present)
-	s.pump()
+	s.pump(&t)
+	s.broker.stats.add(&t)
 }
 
 // finish ends the session and forgets all of it. The caller holds the broker's lock and
@@ -250,9 +251,11 @@ func (s *session) finish() {
 	for _, f := range s.filters.list {
 		s.broker.topics.unsubscribe(f, s)
 	}
+	var t tally
 	for s.queue.len() > 0 {
-		s.drop(0, sessionEnded, s.queue.at(0).id != 0)
+		s.drop(0, sessionEnded, s.queue.at(0).id != 0, &t)
 	}
+	s.broker.stats.add(&t)
 	s.filters, s.queue, s.received, s.backlog = filters{}, queue{}, nil, nil
 	s.broker.deadlines.remove(s)
 }

@@ -62,21 +62,61 @@ func (c *counters) arrive() {
 	}
 }
 
-// tally is what a client's reader has counted and has not added to the counters yet: it
+// take counts a message that was taken from a publisher.
+func (c *counters) take(p *publication) {
+	c.received[p.QoS].Add(1)
+	c.receivedBytes.Add(uint64(len(p.Payload)))
+}
+
+// intake is what a client's reader has counted and has not added to the counters yet: it
 // does so once for all that has come together.
+type intake struct {
+	packets, octets int
+	received        [3]uint32
+	payload         int // octets
+}
+
+// addIntake adds what an intake has, and empties it.
+func (c *counters) addIntake(i *intake) {
+	count(&c.packetsIn, i.packets)
+	count(&c.bytesIn, i.octets)
+	for qos, n := range i.received {
+		count(&c.received[qos], int(n))
+	}
+	count(&c.receivedBytes, i.payload)
+	*i = intake{}
+}
+
+// tally is the same for what is sent: once for all receivers of a message, or for all
+// acknowledgements that have come together.
 type tally struct {
-	packets, octets uint64
-	payload         uint64 // octets of the messages that were taken
+	sent        [3]uint32
+	queued      int32
+	queuedBytes int
+	sentBytes   int // to devices; outputs count for themselves
 }
 
 // add adds what a tally has, and empties it.
 func (c *counters) add(t *tally) {
-	c.packetsIn.Add(t.packets)
-	c.bytesIn.Add(t.octets)
-	if t.payload > 0 {
-		c.receivedBytes.Add(t.payload)
+	if *t == (tally{}) {
+		return
+	}
+	for qos, n := range t.sent {
+		count(&c.sent[qos], int(n))
+	}
+	count(&c.sentBytes, t.sentBytes)
+	if t.queued != 0 || t.queuedBytes != 0 {
+		c.queued.Add(int64(t.queued))
+		c.queuedBytes.Add(int64(t.queuedBytes))
 	}
 	*t = tally{}
+}
+
+// count leaves a counter alone that does not change: to add costs more than to look.
+func count(c *atomic.Uint64, n int) {
+	if n > 0 {
+		c.Add(uint64(n))
+	}
 }
 
 // refuse counts a publish that was not taken.
@@ -121,7 +161,8 @@ type Stats struct {
 	// Received and Sent count messages by QoS: taken from publishers, devices included,
 	// and handed to subscribers. What is sent again is not counted again.
 	Received, Sent [3]uint64
-	// ReceivedBytes and SentBytes are the octets of the payloads of these messages.
+	// ReceivedBytes and SentBytes are the octets of the payloads of these messages, those
+	// to MQTT clients as far as they were written.
 	ReceivedBytes, SentBytes uint64
 	// PacketsReceived and PacketsSent count MQTT packets of all types, BytesReceived and
 	// BytesSent the octets of MQTT connections. Nothing of devices is among them.

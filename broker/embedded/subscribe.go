@@ -39,7 +39,9 @@ func (s *session) subscribe(l line, all []wanted, answer func()) bool {
 			}
 		}
 	}
-	s.pump()
+	var t tally
+	s.pump(&t)
+	s.broker.stats.add(&t)
 	return true
 }
 
