@@ -14,6 +14,7 @@ package broker
 import (
 	"context"
 	"errors"
+	"time"
 )
 
 // ErrBusy says that a request was not taken because a queue is full. No event follows.
@@ -30,6 +31,9 @@ type Message struct {
 	Payload []byte
 	QoS     byte // 0, 1 or 2
 	Retain  bool
+	// Expires is the instant from which on a Delivered message is worth nothing: it is
+	// not sent to its client then, unless that has begun. The zero Time means never.
+	Expires time.Time
 }
 
 // UserProperty is a name and a value that an MQTT 5 subscriber gets with a message. Both

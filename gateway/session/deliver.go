@@ -55,16 +55,19 @@ func (s *Session) delivered(t instant, ev *broker.Event, fx *Effects) {
 		s.step(t, fx)
 		return
 	}
-	s.enqueue(d, fx)
+	s.enqueue(t, d, fx)
 }
 
-// enqueue adds a message to the queue. QoS 0 makes room; if that is not enough, QoS 1
-// and 2 are refused to the broker: the limit is there to save the gateway.
-func (s *Session) enqueue(d delivery, fx *Effects) {
+// enqueue adds a message to the queue. What has expired and QoS 0 make room; if that is
+// not enough, QoS 1 and 2 are refused to the broker: the limit is there to save the gateway.
+func (s *Session) enqueue(t instant, d delivery, fx *Effects) {
 	o := s.o
 	if !s.fits(5 + len(d.msg.Payload)) {
 		s.refuseDelivery(&d, broker.CodePacketTooLarge, TooLarge, fx) // no use to keep it
 		return
+	}
+	if s.queue.len() >= o.MaxQueuedMessages || s.queue.bytes+d.size() > o.MaxQueuedBytes {
+		s.purge(t, fx)
 	}
 	if d.qos == 0 && s.queue.qos0 >= int32(o.MaxQueuedQoS0) {
 		fx.drop(QoS0Overflow)
@@ -82,7 +85,25 @@ func (s *Session) enqueue(d delivery, fx *Effects) {
 	s.queue.push(d)
 }
 
-// refuseDelivery drops a message that has not got into the queue.
+// purge drops what has expired while it waited.
+func (s *Session) purge(t instant, fx *Effects) {
+	if s.queue.mortal == 0 {
+		return
+	}
+	s.queue.keep(func(d *delivery) bool {
+		if !s.expired(t, d.msg) {
+			return true
+		}
+		s.refuseDelivery(d, broker.CodeUnspecified, Expired, fx)
+		return false
+	})
+}
+
+func (s *Session) expired(t instant, m *broker.Message) bool {
+	return !m.Expires.IsZero() && s.clock(m.Expires) <= t
+}
+
+// refuseDelivery drops a message that is not to be in the queue.
 func (s *Session) refuseDelivery(d *delivery, code broker.Code, why Reason, fx *Effects) {
 	fx.drop(why)
 	if d.owned {
@@ -130,6 +151,10 @@ func (s *Session) step(t instant, fx *Effects) {
 		fx.Retransmissions++
 		fx.pubrel(h.msgID)
 		s.arm(t, false, fx)
+		return
+	}
+	if !h.sent && s.expired(t, h.msg) { // [MQTT-3.3.2-5]
+		s.giveUp(broker.CodeUnspecified, Expired, fx)
 		return
 	}
 	a := s.address(h.msg.Topic)

@@ -20,6 +20,8 @@ type queue struct {
 	head  int32
 	qos0  int32 // how many have QoS 0
 	bytes int   // sum of their sizes
+	// mortal is how many may expire.
+	mortal int32
 }
 
 // keepQueue is how large an empty queue may be to be kept.
@@ -81,6 +83,9 @@ func (q *queue) count(d *delivery, n int) {
 	q.bytes += n * d.size()
 	if d.qos == 0 {
 		q.qos0 += int32(n)
+	}
+	if !d.msg.Expires.IsZero() {
+		q.mortal += int32(n)
 	}
 }
 

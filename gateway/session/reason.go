@@ -39,6 +39,8 @@ const (
 	Disconnection
 	// Cleared: a message of a session that the client ended with a clean CONNECT.
 	Cleared
+	// Expired: a message whose time was over before the client could be sent it.
+	Expired
 	// Redelivered: a message that the broker brought again and that is in hand.
 	Redelivered
 
@@ -49,7 +51,7 @@ const (
 var reasonNames = [Reasons]string{
 	"not_connected", "unexpected_packet", "unknown_topic", "invalid_topic", "congestion", "refused_by_broker", "repeated",
 	"queue_full", "qos0_overflow", "too_large", "topic_table_full", "refused_by_client", "unregistrable", "disconnection",
-	"cleared", "redelivered",
+	"cleared", "expired", "redelivered",
 }
 
 // String is the reason's name in metrics, such as "queue_full".

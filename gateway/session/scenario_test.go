@@ -28,7 +28,8 @@ var rewrite = flag.Bool("rewrite", false, "write what happened into the scenario
 //	moved PACKET        the same, from another peer
 //	broker ok #TOKEN    the broker grants a request; qos=, present
 //	broker fail #TOKEN  it refuses one; code=
-//	broker message      it delivers one: #TOKEN topic "payload"; qos=, retain
+//	broker message      it delivers one: #TOKEN topic "payload"; qos=, retain, and
+//	                    expires= in seconds from 0s
 //	broker closed       the connection has ended; code=
 //	run                 time passes, Expire is called whenever the deadline has come
 //	queued, deadline    print Queued, Deadline
@@ -117,9 +118,11 @@ type scenario struct {
 	durable    bool // the broker has a session
 }
 
+// scenarioStart is 0s in the files.
+var scenarioStart = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+
 func newScenario(out *strings.Builder) *scenario {
-	start := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
-	return &scenario{out: out, options: DefaultOptions(), start: start, now: start}
+	return &scenario{out: out, options: DefaultOptions(), start: scenarioStart, now: scenarioStart}
 }
 
 func (sc *scenario) session() *Session {
@@ -345,12 +348,16 @@ func parseEvent(parts []string) (ev broker.Event, err error) {
 		}
 	case "message":
 		ev.Kind = broker.Delivered
+		expires := w.num("expires")
 		ev.Retain = w.flag("retain")
 		m := &broker.Message{QoS: ev.QoS, Topic: w.text()}
 		size := w.num("size")
 		m.Payload = []byte(w.text())
 		if size > 0 {
 			m.Payload = []byte(strings.Repeat("x", size))
+		}
+		if expires > 0 {
+			m.Expires = scenarioStart.Add(time.Duration(expires) * time.Second)
 		}
 		ev.Message = m
 	case "closed":
