@@ -101,7 +101,7 @@ func (c *client) route(p *mqtt.Publish) broker.Code {
 	m.from, m.refuse = c.session.id, c.version == mqtt.V5 && p.QoS > 0
 	if c.version == mqtt.V5 {
 		if e := p.Properties.MessageExpiry; e.Set {
-			m.expires = b.now() + time.Duration(e.Value)*time.Second
+			m.expireAt(b, b.now()+time.Duration(e.Value)*time.Second)
 		}
 		m.properties = passedOn(&p.Properties)
 	}

@@ -26,6 +26,13 @@ type message struct {
 // size is what a message counts against limits in octets.
 func (m *message) size() int { return len(m.Topic) + len(m.Payload) }
 
+// expireAt sets the instant at which the message is worth nothing any more, in the
+// broker's time.
+func (m *message) expireAt(b *Broker, at time.Duration) {
+	m.expires = at
+	m.Expires = b.start.Add(at)
+}
+
 // publication is a message on its way through the broker. What it refers to is borrowed
 // from whoever publishes; to keep it, there is keep.
 type publication struct {

@@ -92,7 +92,7 @@ func (b *Broker) publishWill(w *will) {
 		return
 	}
 	if w.expiry > 0 {
-		w.message.expires = after(b.now(), w.expiry)
+		w.message.expireAt(b, after(b.now(), w.expiry))
 	}
 	p := newPublication()
 	p.carry(&w.message)
