@@ -3,6 +3,7 @@ package upstream
 import (
 	"strconv"
 	"testing"
+	"time"
 
 	"github.com/eclipse/paho.golang/packets"
 
@@ -233,5 +234,21 @@ func TestRetainedFlag(t *testing.T) {
 	p.send(&packets.Publish{Topic: "t", QoS: 1, PacketID: 1, Retain: true, Payload: []byte("x"), Properties: &packets.Properties{}})
 	if ev := d.message("t", "x"); !ev.Retain || ev.QoS != 1 || len(ev.Message.Payload) != cap(ev.Message.Payload) && cap(ev.Message.Payload) > 64 {
 		t.Fatalf("%+v", ev)
+	}
+}
+
+// A message says when it expires, if its publisher has said so.
+func TestMessageExpiry(t *testing.T) {
+	_, _, d, p := exchange(t, nil, false)
+	p.deliver(1, "lasts", 1, false)
+	if m := d.message("t", "lasts").Message; !m.Expires.IsZero() {
+		t.Errorf("expires at %v", m.Expires)
+	}
+	seconds := uint32(60)
+	before := time.Now()
+	p.send(&packets.Publish{Topic: "t", QoS: 1, PacketID: 2, Payload: []byte("ends"), Properties: &packets.Properties{MessageExpiry: &seconds}})
+	m := d.message("t", "ends").Message
+	if from, to := before.Add(time.Minute), time.Now().Add(time.Minute); m.Expires.Before(from) || m.Expires.After(to) {
+		t.Errorf("expires at %v, want %v to %v", m.Expires, from, to)
 	}
 }

@@ -158,6 +158,9 @@ func (d *decoder) publish(in *incoming, head byte) error {
 	in.id, in.qos, in.dup, in.retain = p.PacketID, p.QoS, head&8 != 0, head&1 != 0
 	// The clone is as long as the payload: Unpack leaves at least 512 octets.
 	in.message = &broker.Message{Topic: p.Topic, Payload: bytes.Clone(p.Payload), QoS: p.QoS, Retain: in.retain}
+	if e := d.props.MessageExpiry; e != nil {
+		in.message.Expires = time.Now().Add(time.Duration(*e) * time.Second)
+	}
 	if !validTopic(p.Topic) {
 		in.code = broker.CodeTopicName
 	}
