@@ -131,37 +131,27 @@ func after(now, d time.Duration) time.Duration {
 	return now + d
 }
 
-// file notes when something is due for a session whose client is away. The caller holds
-// s.mu.
-func (s *session) file() {
-	at := s.due
-	if s.will != nil {
-		at = min(at, s.will.due)
-	}
-	if at == forever {
-		s.broker.deadlines.remove(s)
-	} else {
-		s.broker.deadlines.file(s, at)
-	}
-}
-
 // expireBatch is how many sessions are dealt with before what they led to is sent.
 const expireBatch = 100
 
-// expire ends the sessions and publishes the wills that are due, as far as one batch goes.
+// expire ends the sessions, publishes the wills and sweeps the queues that are due, as far
+// as one batch goes.
 func (b *Broker) expire() {
 	for range expireBatch {
-		s := b.deadlines.dueAt(b.now())
+		now := b.now()
+		s := b.deadlines.dueAt(now)
 		if s == nil {
 			return
 		}
 		b.mu.Lock()
 		s.mu.Lock()
 		var w *will
-		now := b.now()
 		switch {
-		case s.ended || s.line != nil:
+		case s.ended:
 			b.deadlines.remove(s)
+		case s.line != nil:
+			s.sweep()
+			s.file()
 		case s.due <= now:
 			w = s.will
 			s.finish()
@@ -170,6 +160,7 @@ func (b *Broker) expire() {
 			if s.will != nil && s.will.due <= now {
 				w, s.will = s.will, nil
 			}
+			s.sweep()
 			s.file()
 		}
 		s.mu.Unlock()

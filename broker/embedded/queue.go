@@ -74,6 +74,31 @@ func (q *queue) remove(i int) {
 	copy(q.items[int(q.head)+1:int(q.head)+i+1], q.items[q.head:int(q.head)+i])
 	q.items[q.head] = delivery{}
 	q.head++
+	q.shrink()
+}
+
+// filter takes out those that are not in flight and that keep does not want, and returns
+// how many they were and the sum of their messages' sizes.
+func (q *queue) filter(keep func(*delivery) bool) (n, bytes int) {
+	waiting := q.items[int(q.head)+int(q.sent):]
+	left := waiting[:0]
+	for i := range waiting {
+		if d := &waiting[i]; keep(d) {
+			left = append(left, *d)
+		} else {
+			n++
+			bytes += d.message.size()
+		}
+	}
+	clear(waiting[len(left):])
+	q.items = q.items[:len(q.items)-n]
+	q.bytes -= bytes
+	q.shrink()
+	return n, bytes
+}
+
+// shrink gives back what an empty queue does not need.
+func (q *queue) shrink() {
 	if q.len() > 0 {
 		return
 	}

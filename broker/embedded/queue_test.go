@@ -37,6 +37,21 @@ func TestQueueAgainstSlice(t *testing.T) {
 				q.land()
 				flying, waiting = nil, append(slices.Clone(flying), waiting...)
 			},
+			"filter": func(t *rapid.T) {
+				n, k := len(waiting), rapid.IntRange(0, 100).Draw(t, "size")
+				left := 0
+				for _, i := range waiting {
+					if i.size > k {
+						left += i.size
+					}
+				}
+				bytes := q.bytes
+				waiting = slices.DeleteFunc(slices.Clone(waiting), func(i item) bool { return i.size <= k })
+				gone, freed := q.filter(func(d *delivery) bool { return d.message.size() > k })
+				if gone != n-len(waiting) || freed != bytes-left {
+					t.Fatalf("%d and %d octets gone, want %d and %d", gone, freed, n-len(waiting), bytes-left)
+				}
+			},
 			"remove": func(t *rapid.T) {
 				if q.len() == 0 {
 					return

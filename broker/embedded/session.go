@@ -44,6 +44,7 @@ type session struct {
 	ended    bool
 	told     bool   // the log was told, for this connection, that the queue is full
 	lost     uint32 // messages that found the queue full
+	sweepAt  uint32 // when the queue is swept next, see sweep; 0: it need not be
 
 	// Of topics, under its lock: where the session stands in the route that is being
 	// made in this round.
@@ -106,6 +107,10 @@ func (s *session) take(p *publication, qos byte, retain bool, r *rare) {
 // hasRoom reports whether there is room in the queue for a message. The caller holds
 // s.mu.
 func (s *session) hasRoom(m *message) bool {
+	return s.fits(m) || s.sweep() && s.fits(m)
+}
+
+func (s *session) fits(m *message) bool {
 	o, q := &s.broker.options, &s.queue
 	waiting := q.len() - int(q.sent)
 	if s.line == nil {
@@ -134,6 +139,7 @@ func (s *session) enqueue(d delivery, t *tally) {
 	s.queue.push(d)
 	t.queued++
 	t.queuedBytes += d.message.size()
+	s.sweepAt = sooner(s.sweepAt, d.message.expires)
 }
 
 // remove takes the delivery number i out of the queue. The caller holds s.mu.
@@ -145,13 +151,12 @@ func (s *session) remove(i int, t *tally) {
 
 // pump hands over what waits, as far as the window allows. The caller holds s.mu.
 func (s *session) pump(t *tally) {
-	if s.line == nil {
-		return
-	}
-	for s.sendQueue(t) && s.backlog != nil {
-		if !s.sendBacklog(t) {
-			return
+	if s.line != nil {
+		for s.sendQueue(t) && s.backlog != nil && s.sendBacklog(t) {
 		}
+	}
+	if s.sweepAt != 0 && s.queue.len() > int(s.queue.sent) {
+		s.file()
 	}
 }
 
@@ -219,7 +224,6 @@ func (s *session) attach(l line, o *attachment, present bool) {
 	}
 	s.line, s.will, s.expiry, s.window = l, o.will, o.expiry, o.window
 	s.told = false
-	s.broker.deadlines.remove(s)
 	s.queue.land()
 	var t tally
 	if _, device := l.(*device); device {
@@ -235,6 +239,7 @@ func (s *session) attach(l line, o *attachment, present bool) {
 	}
 	l.accept(s, present)
 	s.pump(&t)
+	s.file()
 	s.broker.stats.add(&t)
 }
 
