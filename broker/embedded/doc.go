@@ -20,8 +20,9 @@
 //
 // In this order, each held for a short time and never while wake is called:
 //
-//	Broker.retaining → Broker.mu → session.mu → one of topics.mu, retained.mu,
-//	deadlines.mu, output.mu → dirty.mu; and from session.mu the receiver's own
+//	Broker.retaining → Broker.mu → session.mu → sys.mu → one of topics.mu,
+//	retained.mu, deadlines.mu, output.mu → dirty.mu; and from session.mu the
+//	receiver's own
 //
 // # What is ours to decide
 //
