@@ -25,7 +25,7 @@ func benchDevice(b *testing.B, br *Broker, id string) broker.Conn {
 }
 
 // swallow is an MQTT client that subscribes and acknowledges nothing: it just reads.
-func swallow(b *testing.B, br *Broker, id, filter string) {
+func swallow(b testing.TB, br *Broker, id, filter string) {
 	p := login(b, br, mqtt.V311, id)
 	p.subscribe(0, filter)
 	go func() { _, _ = io.Copy(io.Discard, p.conn) }()

@@ -25,8 +25,9 @@ type Broker struct {
 	deadlines deadlines
 	stats     counters
 	dirty     dirty
-	told      atomic.Bool // a device has been told something since the last wake
-	full      chan string // client ids whose queue is full, for the log
+	told      atomic.Bool  // a device has been told something since the last wake
+	full      chan string  // client ids whose queue is full, for the log; empty: all queues
+	filledAt  atomic.Int64 // when the log was told last that all queues are full
 	sys       sys
 
 	listeners []*listener
@@ -105,17 +106,9 @@ func (b *Broker) tell(to broker.Receiver, ev broker.Event) {
 	}
 }
 
-// complain has the log say that a client's queue is full. The log may block, so that it is
-// written elsewhere; of many complaints at once some are left out.
-func (b *Broker) complain(clientID string) {
-	select {
-	case b.full <- clientID:
-	default:
-	}
-}
-
-// Lost is how many QoS 1 and 2 messages were dropped for a client because its queue was
-// full, since its session began: the part of [Stats.Dropped] queue_full that is its own.
+// Lost is how many QoS 1 and 2 messages were dropped for a client because its queue, or
+// all queues together, were full, since its session began: the part of [Stats.Dropped]
+// queue_full and broker_full that is its own.
 // It is 0 for a client without a session.
 func (b *Broker) Lost(clientID string) uint64 {
 	b.mu.Lock()

@@ -34,20 +34,25 @@ func (s *session) sweep() bool {
 		return false
 	}
 	s.sweepAt = 0
-	n, bytes := s.queue.filter(func(d *delivery) bool {
-		if d.id != 0 || d.message.expires == 0 || d.message.expires > now {
-			if d.id == 0 {
-				s.sweepAt = sooner(s.sweepAt, d.message.expires)
-			}
+	var t tally
+	s.queue.filter(func(d *delivery) bool {
+		m := d.message
+		switch {
+		case d.id != 0 || m.expires == 0:
+			return true
+		case m.expires > now:
+			s.sweepAt = sooner(s.sweepAt, m.expires)
 			return true
 		}
+		t.queued--
+		t.queuedBytes -= m.size()
+		t.held -= m.letGo()
 		return false
 	})
-	st := &s.broker.stats
-	st.queued.Add(-int64(n))
-	st.queuedBytes.Add(-int64(bytes))
-	st.dropped[expired].Add(uint64(n))
-	return n > 0
+	s.broker.stats.dropped[expired].Add(uint64(-t.queued))
+	dropped := t.queued < 0
+	s.broker.stats.add(&t)
+	return dropped
 }
 
 // file notes when something is due for a session next. The caller holds s.mu.

@@ -68,11 +68,17 @@ func checkAccounts(t *testing.T, b *Broker) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	queued, subscriptions := 0, 0
+	held, kept := 0, make(map[*message]int32)
 	for _, s := range b.sessions {
 		s.mu.Lock()
 		bytes := 0
 		for i := range s.queue.len() {
-			bytes += s.queue.at(i).message.size()
+			m := s.queue.at(i).message
+			bytes += m.size()
+			if kept[m]++; kept[m] == 1 {
+				held += messageCost + m.size()
+			}
+			held += deliveryCost
 		}
 		if bytes != s.queue.bytes || s.line != nil {
 			t.Errorf("session %q: %d octets are queued, counted %d; line %v", s.id, bytes, s.queue.bytes, s.line)
@@ -80,6 +86,14 @@ func checkAccounts(t *testing.T, b *Broker) {
 		queued += s.queue.len()
 		subscriptions += s.filters.len()
 		s.mu.Unlock()
+	}
+	for m, n := range kept {
+		if n != m.holders {
+			t.Errorf("a message is in %d queues, counted %d", n, m.holders)
+		}
+	}
+	if n := b.stats.held.Load(); n != int64(held) {
+		t.Errorf("%d octets are held, counted %d", held, n)
 	}
 	if st := b.Stats(); st.QueuedMessages != queued || st.Subscriptions != subscriptions || st.Sessions != len(b.sessions) {
 		t.Errorf("counted %+v; there are %d queued, %d subscriptions, %d sessions", st, queued, subscriptions, len(b.sessions))

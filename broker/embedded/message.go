@@ -21,10 +21,12 @@ type message struct {
 	// expires is the instant at which the message is worth nothing any more, in the
 	// broker's time; 0: never.
 	expires time.Duration
+	weight  int32 // what the properties count against limits, see weigh
+	holders int32 // how many queues it is in, see hold
 }
 
 // size is what a message counts against limits in octets.
-func (m *message) size() int { return len(m.Topic) + len(m.Payload) }
+func (m *message) size() int { return len(m.Topic) + len(m.Payload) + int(m.weight) }
 
 // expireAt sets the instant at which the message is worth nothing any more, in the
 // broker's time.
@@ -57,7 +59,8 @@ func (p *publication) release() {
 
 // carry makes the publication one of a kept message.
 func (p *publication) carry(m *message) {
-	p.message, p.kept = *m, m
+	p.Message, p.from, p.properties, p.expires, p.weight = m.Message, m.from, m.properties, m.expires, m.weight
+	p.kept = m
 }
 
 // keep returns the message for keeping. All who keep it get the same copy.

@@ -68,6 +68,16 @@ type Options struct {
 	// dropped and counted as slow_client.
 	MaxQueuedBytes int `mapstructure:"max_queued_bytes"`
 
+	// MaxQueuedBytesTotal is how many octets wait for all clients together, 0 (no limit)
+	// or 1048576 to 1099511627776. Default 268435456. It counts memory: a message with
+	// QoS 1 or 2 once and some 128 octets, in flight or not and for however many clients,
+	// 32 octets for each of them, and what connections could not send yet. Beyond nine
+	// tenths nothing more is queued for clients that do not keep up, beyond all of it for
+	// nobody: that is counted as broker_full and logged, and publishers that can be told,
+	// MQTT 5 clients and devices, are refused with "quota exceeded". The process needs
+	// up to twice as much. More lets many sleeping clients have longer queues.
+	MaxQueuedBytesTotal int `mapstructure:"max_queued_bytes_total"`
+
 	// MaxRetainedMessages is how many retained messages are kept, 0 to 100000000.
 	// Default 100000. Beyond it no further topic gets one: QoS 1 and 2 are refused with
 	// "quota exceeded", QoS 0 is passed on but not retained. 0 turns retaining off. Each
@@ -103,6 +113,7 @@ func DefaultOptions() Options {
 		DeviceInflight:      16,
 		MaxQueuedMessages:   1000,
 		MaxQueuedBytes:      1 << 20,
+		MaxQueuedBytesTotal: 256 << 20,
 		MaxRetainedMessages: 100_000,
 		MaxRetainedBytes:    256 << 20,
 		SessionExpiryMax:    7 * 24 * time.Hour,
@@ -139,6 +150,9 @@ func (o Options) Validate() error {
 	}
 	if n := int64(o.MaxRetainedBytes); n < 0 || n > 1<<40 {
 		return fmt.Errorf("max_retained_bytes: %d is out of range: 0 to %d", n, int64(1)<<40)
+	}
+	if n := int64(o.MaxQueuedBytesTotal); n != 0 && (n < 1<<20 || n > 1<<40) {
+		return fmt.Errorf("max_queued_bytes_total: %d is out of range: 0 (no limit) or %d to %d", n, 1<<20, int64(1)<<40)
 	}
 	return o.validateTimes()
 }

@@ -33,6 +33,7 @@ func TestOptions(t *testing.T) {
 		"device_inflight":           func(o *Options) { o.DeviceInflight = 0 },
 		"max_queued_messages":       func(o *Options) { o.MaxQueuedMessages = 0 },
 		"max_queued_bytes":          func(o *Options) { o.MaxQueuedBytes = 10 },
+		"max_queued_bytes_total":    func(o *Options) { o.MaxQueuedBytesTotal = 1000 },
 		"max_retained_messages":     func(o *Options) { o.MaxRetainedMessages = -1 },
 		"max_retained_bytes":        func(o *Options) { o.MaxRetainedBytes = -1 },
 		"session_expiry_max":        func(o *Options) { o.SessionExpiryMax = time.Millisecond },
@@ -48,7 +49,7 @@ func TestOptions(t *testing.T) {
 		}
 	}
 	o := DefaultOptions()
-	o.SessionExpiryMax, o.SysInterval, o.Listeners = 0, 0, nil
+	o.SessionExpiryMax, o.SysInterval, o.Listeners, o.MaxQueuedBytesTotal = 0, 0, nil, 0
 	if err := o.Validate(); err != nil {
 		t.Error(err)
 	}

@@ -53,15 +53,15 @@ const anySize = int(^uint(0) >> 1)
 
 // open returns the buffer to add one packet to, which is given back with done or cancel
 // at once: the output is locked meanwhile. ok is false, and nothing locked, if the
-// connection is ending, or more than limit octets are waiting already; room tells the
-// two apart.
+// connection is ending, or more than limit octets are waiting already, or any if all
+// clients together are sent too much; room tells the two apart.
 func (o *output) open(limit int) (b []byte, ok, room bool) {
 	o.mu.Lock()
 	if o.closing || o.failed {
 		o.mu.Unlock()
 		return nil, false, true
 	}
-	if o.size > limit {
+	if o.size > limit || limit != anySize && o.drained != nil && o.client.broker.filled(false) {
 		o.stalled = true
 		o.mu.Unlock()
 		return nil, false, false
@@ -268,11 +268,11 @@ func (o *output) ending() bool {
 }
 
 // congested is a channel that is closed when all is written, if more than limit octets
-// wait now; else nil.
+// wait now, or any and all clients together are sent too much; else nil.
 func (o *output) congested(limit int) <-chan struct{} {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if o.size <= limit || o.failed {
+	if o.failed || o.drained == nil || o.size <= limit && !o.client.broker.filled(true) {
 		return nil
 	}
 	return o.drained

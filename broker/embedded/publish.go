@@ -12,6 +12,13 @@ import (
 // Whoever makes queues durable does it here: what publish has queued is to be on disk
 // before its callers acknowledge.
 func (b *Broker) publish(p *publication, r *route) broker.Code {
+	if p.kept == nil {
+		p.weigh()
+	}
+	if p.refuse && b.filled(true) && r.queues() {
+		b.refuseFilled()
+		return broker.CodeQuota // its publisher keeps it
+	}
 	if p.Retain {
 		// Subscribers see the messages of a topic in the order in which they replaced
 		// each other, so that the last one is the retained one.
@@ -31,9 +38,18 @@ func (b *Broker) publish(p *publication, r *route) broker.Code {
 	return broker.CodeSuccess
 }
 
+// flushAt is how many octets of one message are copied for its receivers before what was
+// copied is sent.
+const flushAt = 1 << 20
+
 // fanOut hands a message to the targets of a route.
 func (b *Broker) fanOut(p *publication, r *route) {
+	copied := 0
 	for i := range r.targets {
+		if copied += len(p.Payload); copied > flushAt {
+			b.Flush()
+			copied = len(p.Payload)
+		}
 		t := &r.targets[i]
 		if t.rare != nil && p.from == t.to.id {
 			if t = t.local(); t == nil {
@@ -94,6 +110,7 @@ func (b *Broker) publishWill(w *will) {
 	if w.expiry > 0 {
 		w.message.expireAt(b, after(b.now(), w.expiry))
 	}
+	w.message.weigh()
 	p := newPublication()
 	p.carry(&w.message)
 	if !b.publish(p, r).Failed() {

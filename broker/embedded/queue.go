@@ -77,24 +77,20 @@ func (q *queue) remove(i int) {
 	q.shrink()
 }
 
-// filter takes out those that are not in flight and that keep does not want, and returns
-// how many they were and the sum of their messages' sizes.
-func (q *queue) filter(keep func(*delivery) bool) (n, bytes int) {
+// filter takes out those that are not in flight and that keep does not want.
+func (q *queue) filter(keep func(*delivery) bool) {
 	waiting := q.items[int(q.head)+int(q.sent):]
 	left := waiting[:0]
 	for i := range waiting {
 		if d := &waiting[i]; keep(d) {
 			left = append(left, *d)
 		} else {
-			n++
-			bytes += d.message.size()
+			q.bytes -= d.message.size()
 		}
 	}
 	clear(waiting[len(left):])
-	q.items = q.items[:len(q.items)-n]
-	q.bytes -= bytes
+	q.items = q.items[:len(q.items)-len(waiting)+len(left)]
 	q.shrink()
-	return n, bytes
 }
 
 // shrink gives back what an empty queue does not need.

@@ -50,6 +50,23 @@ func (r *route) cost() int {
 // nobody reports whether there is no receiver.
 func (r *route) nobody() bool { return len(r.targets) == 0 && len(r.groups) == 0 }
 
+// queues reports whether some receiver's queue is used for messages with QoS 1 and 2.
+func (r *route) queues() bool {
+	for i := range r.targets {
+		if r.targets[i].qos > 0 {
+			return true
+		}
+	}
+	for i := range r.groups {
+		for j := range r.groups[i].members {
+			if r.groups[i].members[j].qos > 0 {
+				return true
+			}
+		}
+	}
+	return false
+}
+
 // match makes the route of a topic. The caller holds t.mu for writing.
 func (t *topics) match(topic string) *route {
 	r := &route{topic: topic, version: t.version}

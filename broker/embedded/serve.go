@@ -74,8 +74,7 @@ func (b *Broker) tend(ctx context.Context) {
 		case <-tick:
 			b.sys.publish()
 		case id := <-b.full:
-			b.log.Warn("the queue of a client is full: messages for it are dropped", "client", id,
-				"max_queued_messages", b.options.MaxQueuedMessages, "max_queued_bytes", b.options.MaxQueuedBytes)
+			b.warnFull(id)
 		case <-ctx.Done():
 			return
 		}

@@ -43,7 +43,7 @@ type session struct {
 	window   uint16 // how many deliveries may be in flight
 	ended    bool
 	told     bool   // the log was told, for this connection, that the queue is full
-	lost     uint32 // messages that found the queue full
+	lost     uint32 // messages that found no room
 	sweepAt  uint32 // when the queue is swept next, see sweep; 0: it need not be
 
 	// Of topics, under its lock: where the session stands in the route that is being
@@ -76,7 +76,7 @@ func (s *session) offer(p *publication, t *target) bool {
 func (s *session) offerNow(p *publication, t *target) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.line == nil || !s.hasRoom(&p.message) {
+	if s.line == nil || !s.hasRoom(&p.message) || s.broker.filled(s.keepsUp()) {
 		return false
 	}
 	s.take(p, min(p.QoS, t.qos), p.Retain && t.retainAsPublished, t.rare)
@@ -119,18 +119,28 @@ func (s *session) fits(m *message) bool {
 	return waiting < o.MaxQueuedMessages && (q.bytes == 0 || q.bytes+m.size() <= o.MaxQueuedBytes)
 }
 
-// full reports, and counts, that there is no room in the queue for a message. The caller
-// holds s.mu.
+// keepsUp reports whether the client gets messages as soon as they come. The caller holds
+// s.mu.
+func (s *session) keepsUp() bool {
+	return s.line != nil && s.queue.len() == int(s.queue.sent) && s.queue.sent < int32(s.window)
+}
+
+// full reports, and counts, that there is no room for a message, in the queue or in all
+// queues together. The caller holds s.mu.
 func (s *session) full(m *message) bool {
-	if s.hasRoom(m) {
+	switch {
+	case !s.hasRoom(m):
+		s.broker.stats.drop(queueFull)
+		if !s.told {
+			s.told = true
+			s.broker.complain(s.id)
+		}
+	case s.broker.filled(s.keepsUp()):
+		s.broker.refuseFilled()
+	default:
 		return false
 	}
-	s.broker.stats.drop(queueFull)
 	s.lost++
-	if !s.told {
-		s.told = true
-		s.broker.complain(s.id)
-	}
 	return true
 }
 
@@ -139,13 +149,16 @@ func (s *session) enqueue(d delivery, t *tally) {
 	s.queue.push(d)
 	t.queued++
 	t.queuedBytes += d.message.size()
+	t.held += d.message.hold()
 	s.sweepAt = sooner(s.sweepAt, d.message.expires)
 }
 
 // remove takes the delivery number i out of the queue. The caller holds s.mu.
 func (s *session) remove(i int, t *tally) {
+	m := s.queue.at(i).message
 	t.queued--
-	t.queuedBytes -= s.queue.at(i).message.size()
+	t.queuedBytes -= m.size()
+	t.held -= m.letGo()
 	s.queue.remove(i)
 }
 

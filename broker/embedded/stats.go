@@ -13,6 +13,7 @@ const (
 	noReason     reason = iota
 	noRoom              // not now, but later: nothing is dropped
 	queueFull           // QoS 1 or 2, and the client's queue is full
+	brokerFull          // all queues and outputs together are too large
 	clientAway          // QoS 0, and the client is not connected
 	slowClient          // QoS 0, and the client does not read what it is sent
 	tooLarge            // for the client's maximum packet size
@@ -26,6 +27,7 @@ const (
 
 var reasonNames = [reasons]string{
 	queueFull:    "queue_full",
+	brokerFull:   "broker_full",
 	clientAway:   "client_away",
 	slowClient:   "slow_client",
 	tooLarge:     "packet_too_large",
@@ -42,6 +44,7 @@ type counters struct {
 	receivedBytes, sentBytes atomic.Uint64
 	dropped                  [reasons]atomic.Uint64
 	queued, queuedBytes      atomic.Int64
+	held                     atomic.Int64 // what the queues hold, see message.hold
 	packetsIn, packetsOut    atomic.Uint64
 	bytesIn, bytesOut        atomic.Uint64
 	delayed, delayedBytes    atomic.Int64
@@ -93,6 +96,7 @@ type tally struct {
 	sent        [3]uint32
 	queued      int32
 	queuedBytes int
+	held        int
 	sentBytes   int // to devices; outputs count for themselves
 }
 
@@ -105,9 +109,10 @@ func (c *counters) add(t *tally) {
 		count(&c.sent[qos], int(n))
 	}
 	count(&c.sentBytes, t.sentBytes)
-	if t.queued != 0 || t.queuedBytes != 0 {
+	if t.queued != 0 || t.queuedBytes != 0 || t.held != 0 {
 		c.queued.Add(int64(t.queued))
 		c.queuedBytes.Add(int64(t.queuedBytes))
+		c.held.Add(int64(t.held))
 	}
 	*t = tally{}
 }
@@ -156,7 +161,8 @@ type Stats struct {
 	// RetainedMessages and RetainedBytes (topics and payloads) are kept.
 	RetainedMessages, RetainedBytes int
 	// QueuedMessages with QoS 1 and 2 wait for a client or its acknowledgement, and
-	// QueuedBytes are their topics and payloads. A message counts for each client.
+	// QueuedBytes are their topics, payloads and properties. A message counts for each
+	// client.
 	QueuedMessages, QueuedBytes int
 	// Received and Sent count messages by QoS: taken from publishers, devices included,
 	// and handed to subscribers. What is sent again is not counted again.
@@ -174,7 +180,7 @@ type Stats struct {
 	// Dropped counts messages that did not reach a subscriber, by reason:
 	// queue_full, client_away (QoS 0), slow_client (QoS 0), packet_too_large, expired,
 	// session_ended; and those not taken from a publisher: invalid_topic,
-	// not_authorized; and those not retained: retained_full. The latter are passed on
+	// not_authorized; broker_full can be either; and those not retained: retained_full. The latter are passed on
 	// all the same, unless their publisher could be told.
 	Dropped map[string]uint64
 }
