@@ -271,3 +271,29 @@ func (c *client) takes(payload string, qos mqtt.QoS) *mqtt.Publish {
 	}
 	return p
 }
+
+// none is the octet that says "no properties", for the versions that have properties.
+func (t *T) none() string {
+	if t.v5() {
+		return "00"
+	}
+	return ""
+}
+
+// connectWith sends a CONNECT with these connect flags and this payload, in the notation
+// of octets, with arguments as Sprintf takes them; keep alive is 60 s.
+func (c *client) connectWith(flags byte, payload string, args ...any) {
+	c.Helper()
+	c.packet(0x10, `"MQTT" %02X %02X 003C %s `+payload, append([]any{byte(c.version), flags, c.none()}, args...)...)
+}
+
+// will is a change to CONNECT: a will for t.topic(name).
+func (t *T) will(name, payload string, change ...func(w *mqtt.Will)) func(c *mqtt.Connect) {
+	return func(c *mqtt.Connect) {
+		c.HasWill = true
+		c.Will.Topic, c.Will.Payload = []byte(t.topic(name)), []byte(payload)
+		for _, f := range change {
+			f(&c.Will)
+		}
+	}
+}

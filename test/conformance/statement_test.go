@@ -137,6 +137,7 @@ type T struct {
 	ids      uint16
 	excuse   string // why failing is no failure; "" if it is
 	failure  string
+	trying   string // which of the test's cases, to be told with a failure
 }
 
 // run runs the test in a goroutine of its own, which a failure ends.
@@ -172,6 +173,9 @@ func (t *T) Fatalf(format string, args ...any) {
 		}
 	}
 	t.failure = at + ": " + fmt.Sprintf(format, args...)
+	if t.trying != "" {
+		t.failure += ", trying " + t.trying
+	}
 	runtime.Goexit()
 }
 
