@@ -27,7 +27,12 @@
 // 10 s becomes 3 s. T_retry is 5 s unless a test is about retransmission, for a busy
 // machine shall not repeat what the tests expect once.
 //
-// Needed on the PATH: go, mosquitto, mosquitto_pub, mosquitto_sub, openssl, tshark. Environment:
+// The foreign clients of foreign_test.go are programs of testdata around paho-mqtt and
+// MQTT.js, which a test tells what to do, and the Mosquitto clients.
+//
+// Needed on the PATH: go, mosquitto, mosquitto_pub, mosquitto_sub, mosquitto_rr, node,
+// openssl, python3, stdbuf, tshark; and python3-paho-mqtt, and npm ci in testdata/mqttjs.
+// ./test/run installs them. Environment:
 //
 //	E2E_BINARY=path   test this binary instead of building ./cmd/gateway
 //	E2E_RACE=1        build it with the race detector

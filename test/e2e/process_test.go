@@ -54,9 +54,17 @@ func (o *output) tellsOfTakenAddress() bool {
 	return strings.Contains(text, "address already in use") || strings.Contains(text, "has this port")
 }
 
-// launch starts a program. It gets no MQTTSN_ variable of the test's own environment.
+// launch starts a program.
 func launch(t testing.TB, name, path string, args ...string) *process {
 	t.Helper()
+	p := prepare(name, path, args...)
+	p.begin(t)
+	return p
+}
+
+// prepare is a program that is yet to begin. It gets no MQTTSN_ variable of the test's own
+// environment.
+func prepare(name, path string, args ...string) *process {
 	p := &process{name: name, cmd: exec.Command(path, args...), log: &output{}, ended: make(chan struct{})}
 	for _, variable := range os.Environ() {
 		if !strings.HasPrefix(variable, "MQTTSN_") {
@@ -65,14 +73,18 @@ func launch(t testing.TB, name, path string, args ...string) *process {
 	}
 	p.cmd.Env = append(p.cmd.Env, "GORACE=atexit_sleep_ms=0") // else a race-enabled binary ends a second late
 	p.cmd.Stdout, p.cmd.Stderr = p.log, p.log
+	return p
+}
+
+func (p *process) begin(t testing.TB) {
+	t.Helper()
 	if err := p.cmd.Start(); err != nil {
-		t.Fatalf("start %s: %v", name, err)
+		t.Fatalf("start %s: %v", p.name, err)
 	}
 	go func() {
 		p.err = p.cmd.Wait()
 		close(p.ended)
 	}()
-	return p
 }
 
 func (p *process) running() bool {
