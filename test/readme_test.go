@@ -133,7 +133,7 @@ func newBench(t *testing.T) *bench {
 	}
 	b.environ = append(b.environ,
 		"PATH="+bin+":"+path, "HOME="+home, "GOBIN="+home+"/go/bin",
-		"MQTTSN_UDP_0_LISTEN=127.0.0.1:"+udp, "MQTTSN_MQTT_LISTENERS=127.0.0.1:"+udp, "MQTTSN_ADMIN_LISTEN=127.0.0.1:"+admin)
+		"MQTTSN_UDP_0_LISTEN=127.0.0.1:"+udp, "MQTTSN_MQTT_LISTENERS_0_LISTEN=127.0.0.1:"+udp, "MQTTSN_ADMIN_LISTEN=127.0.0.1:"+admin)
 	return b
 }
 
@@ -237,6 +237,15 @@ func (term *terminal) output() string {
 	return term.text.String()
 }
 
+func (term *terminal) hasEnded() bool {
+	select {
+	case <-term.ended:
+		return true
+	default:
+		return false
+	}
+}
+
 // open starts a block and, if it is a gateway or broker, waits until that listens.
 func (b *bench) open(t *testing.T, bl block) *terminal {
 	t.Helper()
@@ -271,11 +280,9 @@ func (b *bench) open(t *testing.T, bl block) *terminal {
 // close presses Ctrl-C, and expects the block to have run until then and to end.
 func (term *terminal) close(t *testing.T) {
 	t.Helper()
-	select {
-	case <-term.ended:
+	if term.hasEnded() {
 		t.Errorf("README.md:%d: ended by itself: %s", term.line, term.output())
 		return
-	default:
 	}
 	_ = syscall.Kill(-term.cmd.Process.Pid, syscall.SIGINT)
 	select {
@@ -291,11 +298,15 @@ func poll(t *testing.T, what string, terminals []*terminal, condition func() boo
 	tick := time.NewTicker(200 * time.Millisecond)
 	defer tick.Stop()
 	for deadline := time.Now().Add(2 * time.Minute); !condition(); <-tick.C {
-		if time.Now().After(deadline) {
+		ended := slices.ContainsFunc(terminals, (*terminal).hasEnded)
+		if ended && condition() {
+			return
+		}
+		if ended || time.Now().After(deadline) {
 			for _, term := range terminals {
 				t.Logf("README.md:%d printed:\n%s", term.line, term.output())
 			}
-			t.Fatalf("%s: not within two minutes", what)
+			t.Fatalf("%s: not within two minutes, or before it ended", what)
 		}
 	}
 }
