@@ -91,14 +91,30 @@ func cloneProperties(p *mqtt.PublishProperties) *mqtt.PublishProperties {
 	if p == nil {
 		return nil
 	}
+	n := len(p.ResponseTopic) + len(p.CorrelationData) + len(p.ContentType)
+	for i := range p.User {
+		n += len(p.User[i].Name) + len(p.User[i].Value)
+	}
+	all := make([]byte, 0, n) // one piece of memory for all values
+	clone := func(b []byte) []byte {
+		if b == nil {
+			return nil
+		}
+		at := len(all)
+		all = append(all, b...)
+		return all[at:len(all):len(all)]
+	}
 	c := &mqtt.PublishProperties{
 		PayloadFormat:   p.PayloadFormat,
-		ResponseTopic:   bytes.Clone(p.ResponseTopic),
-		CorrelationData: bytes.Clone(p.CorrelationData),
-		ContentType:     bytes.Clone(p.ContentType),
+		ResponseTopic:   clone(p.ResponseTopic),
+		CorrelationData: clone(p.CorrelationData),
+		ContentType:     clone(p.ContentType),
 	}
-	for _, u := range p.User {
-		c.User = append(c.User, mqtt.UserProperty{Name: bytes.Clone(u.Name), Value: bytes.Clone(u.Value)})
+	if len(p.User) > 0 {
+		c.User = make([]mqtt.UserProperty, len(p.User))
+	}
+	for i, u := range p.User {
+		c.User[i] = mqtt.UserProperty{Name: clone(u.Name), Value: clone(u.Value)}
 	}
 	return c
 }

@@ -61,7 +61,7 @@ type Options struct {
 	// between the clients that wait for the same message.
 	MaxQueuedMessages int `mapstructure:"max_queued_messages"`
 
-	// MaxQueuedBytes is how many octets of topics and payloads wait for one client above
+	// MaxQueuedBytes is how many octets of topics, payloads and properties wait for one client above
 	// those in flight, 1024 to 1073741824; an empty queue takes a message of any size.
 	// Default 1048576. The octets that a connection could not send yet are bounded by
 	// the same number: beyond it QoS 0 messages for a client that does not read are
@@ -81,10 +81,10 @@ type Options struct {
 	// MaxRetainedMessages is how many retained messages are kept, 0 to 100000000.
 	// Default 100000. Beyond it no further topic gets one: QoS 1 and 2 are refused with
 	// "quota exceeded", QoS 0 is passed on but not retained. 0 turns retaining off. Each
-	// costs some 400 octets and its topic and payload.
+	// costs some 400 octets and its topic, payload and properties.
 	MaxRetainedMessages int `mapstructure:"max_retained_messages"`
 
-	// MaxRetainedBytes is how many octets of topics and payloads are retained at most, 0
+	// MaxRetainedBytes is how many octets of topics, payloads and properties are retained at most, 0
 	// to 1099511627776. Default 268435456.
 	MaxRetainedBytes int `mapstructure:"max_retained_bytes"`
 

@@ -12,7 +12,7 @@ import (
 // Whoever makes queues durable does it here: what publish has queued is to be on disk
 // before its callers acknowledge.
 func (b *Broker) publish(p *publication, r *route) broker.Code {
-	if p.kept == nil {
+	if p.kept == nil && !p.steady { // what many messages share counts for none of them
 		p.weigh()
 	}
 	if p.refuse && b.filled(true) && r.queues() {

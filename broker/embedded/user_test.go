@@ -102,3 +102,28 @@ func TestUserPropertiesCostNothing(t *testing.T) {
 		t.Errorf("%v allocations with user properties, %v without", with, without)
 	}
 }
+
+// Retained messages count with what their user properties take, but for those that all
+// messages of a device share.
+func TestPropertiesOfRetainedCount(t *testing.T) {
+	b := serve(t, func(o *Options) { o.MaxRetainedBytes = 150_000 })
+	d := connected(t, b, "d", false)
+	d.do(broker.Request{Op: broker.Publish, Topic: "t", Payload: []byte("x"), Retain: true, User: user("a", "b")})
+	if n := b.Stats().RetainedBytes; n != 2 {
+		t.Errorf("a device's message counts %d octets, want 2", n)
+	}
+	p := login(t, b, mqtt.V5, "p")
+	m := &mqtt.Publish{QoS: 1, PacketID: 1, Retain: true, Payload: []byte("x")}
+	m.Properties.User = make([]mqtt.UserProperty, 1000) // of 5 octets each on the wire
+	refused := 0
+	for i := range 10 {
+		m.Topic = fmt.Append(nil, "t/", i)
+		p.send(m)
+		if expect[*mqtt.Puback](p).Code == mqtt.Code(broker.CodeQuota) {
+			refused++
+		}
+	}
+	if st := b.Stats(); refused != 8 || st.RetainedMessages != 3 {
+		t.Errorf("%d of 10 messages of 64 kB were refused, %d are retained, %d octets", refused, st.RetainedMessages, st.RetainedBytes)
+	}
+}
