@@ -61,7 +61,7 @@ func startMosquitto(t testing.TB, s settings) string {
 		t.Fatal(err)
 	}
 	config := filepath.Join(t.TempDir(), "mosquitto.conf")
-	for range 20 {
+	for range 5 {
 		port := freePort(t)
 		text := fmt.Sprintf("user %s\nlistener %s 127.0.0.1\nallow_anonymous true\nlog_dest none\nset_tcp_nodelay true\n%s\n",
 			me.Username, port, s.mosquitto)

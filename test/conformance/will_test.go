@@ -51,7 +51,7 @@ var (
 		watch.gets("marker", 0)
 	})
 
-	_ = statement("MQTT-3.1.2-8", v5, "the will of a session that ends does not wait for its delay", func(t *T) {
+	_ = statement("MQTT-3.1.2-8b", v5, "the will of a session that ends does not wait for its delay", func(t *T) {
 		watch := t.connect("watch")
 		watch.subscribe("+", 0)
 		start := time.Now()
