@@ -29,11 +29,15 @@ type client struct {
 	over   atomic.Bool // the connection is ending: nothing from the client counts any more
 
 	// Set before the client is attached, and fixed from then on.
-	version   mqtt.Version
-	session   *session
-	maxPacket int           // the largest that the client takes; 0: any
-	keepAlive time.Duration // after which a silent client is lost, 0: never
-	connack   *mqtt.Connack // until it is sent
+	version    mqtt.Version
+	session    *session
+	maxPacket  int           // the largest that the client takes; 0: any
+	keepAlive  time.Duration // after which a silent client is lost, 0: never
+	connack    *mqtt.Connack // until it is sent
+	maxAlias   uint16        // the highest topic alias to be sent
+	unreasoned bool          // the client wants no reason strings
+
+	aliasesOut aliasesOut // under the session's lock
 
 	// For the reader alone.
 	reader  *mqtt.Reader
@@ -44,6 +48,10 @@ type client struct {
 	lasting bool      // its CONNECT said that the session outlives the connection
 	intake  intake    // what was not counted yet
 	tally   tally     // and of what was sent
+
+	aliasesIn aliasesIn
+	arrived   idSet // QoS 2 messages that came on this connection and are not released
+	arriving  int   // how many these are
 }
 
 // maxConnect is the largest CONNECT in octets: nobody who has not been let in makes us
@@ -136,7 +144,7 @@ func (c *client) broken(err error) {
 	var bad *mqtt.Error
 	switch {
 	case errors.As(err, &bad):
-		c.fail(broker.Code(bad.Code), bad.Field, bad.Reason)
+		c.fail(broker.Code(bad.Code), bad.Packet.String()+" "+bad.Field, bad.Reason)
 	case errors.Is(err, errSilent):
 		c.fail(codeKeepAliveTimeout, "keep alive", "exceeded")
 	default:
@@ -152,13 +160,18 @@ func (c *client) fail(code broker.Code, what, reason string) {
 	}
 	c.broker.log.Debug("MQTT client disconnected", "client", id, "remote", c.conn.RemoteAddr(),
 		"code", mqtt.Code(code).String(), "what", what, "why", reason)
-	c.end(code)
+	c.endFor(code, what+" "+reason)
 }
 
 // end says that the connection is over: line.
 func (c *client) end(code broker.Code) {
+	c.endFor(code, reasonString(mqtt.TypeDisconnect, code))
+}
+
+// endFor is end with a reason string.
+func (c *client) endFor(code broker.Code, why string) {
 	if !c.over.Swap(true) {
-		c.out.close(code)
+		c.out.close(code, why)
 	}
 }
 

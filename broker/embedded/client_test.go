@@ -40,17 +40,17 @@ func TestConnectRefused(t *testing.T) {
 		{"protocol name", "\x10\x0D\x00\x04MQXX\x04\x02\x00\x00\x00\x01a", ""},
 		{"version 6", "\x10\x0D\x00\x04MQTT\x06\x02\x00\x00\x00\x01a", "\x20\x02\x00\x01"}, // [MQTT-3.1.2-2]
 		{"version 2", "\x10\x0F\x00\x06MQIsdp\x02\x02\x00\x00\x00\x01a", "\x20\x02\x00\x01"},
-		{"reserved flag", "\x10\x0D\x00\x04MQTT\x04\x03\x00\x00\x00\x01a", ""},                                // [MQTT-3.1.2-3]
-		{"reserved flag, 5", "\x10\x0E\x00\x04MQTT\x05\x03\x00\x00\x00\x00\x01a", "\x20\x03\x00\x81\x00"},     //
+		{"reserved flag", "\x10\x0D\x00\x04MQTT\x04\x03\x00\x00\x00\x01a", ""}, // [MQTT-3.1.2-3]
+		{"reserved flag, 5", "\x10\x0E\x00\x04MQTT\x05\x03\x00\x00\x00\x00\x01a", "\x20\x03\x00\x81\x00"},
 		{"no id, session kept", connect(mqtt.V311, noID), "\x20\x02\x00\x02"},                                 // [MQTT-3.1.3-8]
 		{"quota", connect(mqtt.V311, func(c *mqtt.Connect) { c.ClientID = []byte("x") }), "\x20\x02\x00\x03"}, //
-		{"quota, 5", connect(mqtt.V5, func(c *mqtt.Connect) { c.ClientID = []byte("x") }), "\x20\x03\x00\x97\x00"},
+		{"quota, 5", connect(mqtt.V5, func(c *mqtt.Connect) { c.ClientID = []byte("x") }), refused5(0x97, "max_sessions is reached")},
 		{"will below $SYS", connect(mqtt.V311, will("$SYS/x")), "\x20\x02\x00\x05"},
-		{"will below $SYS, 5", connect(mqtt.V5, will("$SYS/x")), "\x20\x03\x00\x87\x00"},
-		{"will with many levels", connect(mqtt.V5, will("1/2/3/4")), "\x20\x03\x00\x90\x00"},
+		{"will below $SYS, 5", connect(mqtt.V5, will("$SYS/x")), refused5(0x87, "topics below $SYS are the broker's own")},
+		{"will with many levels", connect(mqtt.V5, will("1/2/3/4")), refused5(0x90, "more levels than max_topic_levels")},
 		{"authentication method", connect(mqtt.V5, func(c *mqtt.Connect) {
 			c.Properties.AuthenticationMethod = []byte("SCRAM")
-		}), "\x20\x03\x00\x8C\x00"},
+		}), refused5(0x8C, "enhanced authentication is not offered")}, // [MQTT-4.12.0-1]
 	} {
 		p := dial(t, b, mqtt.V5)
 		if _, err := p.conn.Write([]byte(c.sent)); err != nil {
@@ -65,6 +65,12 @@ func TestConnectRefused(t *testing.T) {
 	if n := b.Stats().Sessions; n != 1 {
 		t.Errorf("%d sessions", n)
 	}
+}
+
+// refused5 is the CONNACK that refuses an MQTT 5 client, octet by octet.
+func refused5(code byte, why string) string {
+	n := byte(len(why))
+	return string([]byte{0x20, n + 6, 0, code, n + 3, 0x1F, 0, n}) + why
 }
 
 func TestConnack5(t *testing.T) {

@@ -29,12 +29,20 @@ func (c *client) connect() bool {
 	}
 	p := packet.(*mqtt.Connect)
 	c.version = p.Version
-	o, code := c.attachment(p)
+	c.take(p)
+	id, code := c.clientID(p)
+	var o *attachment
 	if !code.Failed() {
-		code = c.broker.attach(c.clientID(p), c, o)
+		o, code = c.attachment(p)
+	}
+	if !code.Failed() && c.maxPacket > 0 && c.oversize(nil, c.connack.Append(nil, c.version)) {
+		code = broker.CodePacketTooLarge
+	}
+	if !code.Failed() {
+		code = c.broker.attach(id, c, o)
 	}
 	if code.Failed() {
-		c.refuse(code)
+		c.refuse(code, reasonString(mqtt.TypeConnack, code))
 		return false
 	}
 	if log := c.broker.log; log.Enabled(context.Background(), slog.LevelDebug) {
@@ -53,60 +61,108 @@ func (c *client) refuseMalformed(bad *mqtt.Error) {
 		c.version = mqtt.V311 // whose answer all versions can read
 	}
 	if c.version == mqtt.V5 || bad.Refuse {
-		c.refuse(broker.Code(bad.Code))
+		// Without a reason string: the client's maximum packet size was not read.
+		c.refuse(broker.Code(bad.Code), "")
 	} else {
 		c.gone = true // [MQTT-4.8.0-1]
 	}
 }
 
-// refuse answers CONNECT with a failure, and lets the connection end [MQTT-3.2.2-7].
-func (c *client) refuse(code broker.Code) {
+// refuse answers CONNECT with a failure, and lets the connection end [MQTT-3.2.2-7]. A
+// client that takes no packet of that size finds it just closed.
+func (c *client) refuse(code broker.Code, why string) {
 	c.broker.log.Debug("MQTT client refused", "remote", c.conn.RemoteAddr(), "code", mqtt.Code(code).String())
 	if b, ok, _ := c.out.open(anySize); ok {
 		packet := mqtt.Connack{Code: mqtt.Code(code)}
-		c.out.done(packet.Append(b, c.version))
+		packet.Properties.ReasonString = c.fitting(why, connackSize)
+		if with := packet.Append(b, c.version); c.oversize(b, with) {
+			c.out.cancel()
+		} else {
+			c.out.done(with)
+		}
 	}
 	c.end(code)
 }
 
-// attachment is what a CONNECT asks for. It prepares the answer as well.
+// connackSize is how long a CONNACK is without properties.
+const connackSize = 5
+
+// take takes what a CONNECT says about the connection alone.
+func (c *client) take(p *mqtt.Connect) {
+	props := &p.Properties
+	c.maxPacket = int(props.MaximumPacketSize)
+	c.maxAlias = min(props.TopicAliasMaximum.Or(0), uint16(c.broker.options.MaxTopicAliasBroker)) // [MQTT-3.3.2-11]
+	c.unreasoned = !props.RequestProblem.Or(true)
+	c.connack = &mqtt.Connack{}
+	c.broker.options.announce(&c.connack.Properties)
+}
+
+// announce tells the limits that hold for all clients.
+func (o *Options) announce(p *mqtt.ConnackProperties) {
+	p.MaximumPacketSize = uint32(o.MaxPacketSize)
+	if o.ReceiveMaximum < 65535 {
+		p.ReceiveMaximum = uint16(o.ReceiveMaximum)
+	}
+	if o.MaxTopicAlias > 0 {
+		p.TopicAliasMaximum = mqtt.Some(uint16(o.MaxTopicAlias))
+	}
+	if o.MaxQoS < 2 {
+		p.MaximumQoS = mqtt.Some(mqtt.QoS(o.MaxQoS)) // [MQTT-3.2.2-9]
+	}
+	if o.MaxRetainedMessages == 0 {
+		p.RetainAvailable = mqtt.Some(false)
+	}
+}
+
+// attachment is what a CONNECT asks for. It completes the answer as well.
 func (c *client) attachment(p *mqtt.Connect) (*attachment, broker.Code) {
 	b, props := c.broker, &p.Properties
 	if props.AuthenticationMethod != nil {
-		return nil, codeAuthenticationMethod
+		return nil, codeAuthenticationMethod // [MQTT-4.12.0-1]
 	}
 	o := &attachment{clean: p.CleanStart, window: uint16(b.options.MaxInflightMessages)}
 	if props.ReceiveMaximum > 0 {
 		o.window = min(o.window, props.ReceiveMaximum) // [MQTT-3.3.4-9]
 	}
-	c.maxPacket = int(props.MaximumPacketSize)
-	c.connack = &mqtt.Connack{}
-	answer := &c.connack.Properties
-	asked := time.Duration(props.SessionExpiry.Or(0)) * time.Second
-	switch {
-	case p.Version == mqtt.V5 && props.SessionExpiry.Or(0) == 0xFFFFFFFF:
-		asked = forever
-	case p.Version < mqtt.V5 && !p.CleanStart:
+	asked := sessionExpiry(props.SessionExpiry.Or(0))
+	if p.Version < mqtt.V5 && !p.CleanStart {
 		asked = b.longestExpiry()
 	}
 	if o.expiry = min(asked, b.longestExpiry()); o.expiry < asked {
-		answer.SessionExpiry = mqtt.Some(uint32(o.expiry / time.Second))
+		c.connack.Properties.SessionExpiry = mqtt.Some(uint32(o.expiry / time.Second))
 	}
 	c.lasting = o.expiry > 0
-	answer.MaximumPacketSize = uint32(b.options.MaxPacketSize)
-	if b.options.MaxRetainedMessages == 0 {
-		answer.RetainAvailable = mqtt.Some(false)
+	if code := c.agreeKeepAlive(p.KeepAlive); code.Failed() {
+		return nil, code
 	}
-	// One and a half times the keep alive [MQTT-3.1.2-22].
-	c.keepAlive = time.Duration(p.KeepAlive) * time.Second * 3 / 2
 	if !p.HasWill {
 		return o, broker.CodeSuccess
 	}
 	if p.Will.Retain && b.options.MaxRetainedMessages == 0 {
 		return nil, codeRetainNotSupported // [MQTT-3.2.2-13]
 	}
+	if int(p.Will.QoS) > b.options.MaxQoS {
+		return nil, codeQoSNotSupported // [MQTT-3.2.2-12]
+	}
 	o.will = newWill(&p.Will)
 	return o, b.topics.mayPublish(o.will.message.Topic)
+}
+
+// agreeKeepAlive sees to the client's keep alive being no longer than allowed. Only MQTT 5
+// can tell the client to use another one than it asked for; others are refused as
+// Mosquitto refuses them.
+func (c *client) agreeKeepAlive(seconds uint16) broker.Code {
+	limit := uint16(c.broker.options.MaxKeepalive / time.Second)
+	if limit > 0 && (seconds == 0 || seconds > limit) {
+		if c.version < mqtt.V5 {
+			return codeClientID
+		}
+		seconds = limit
+		c.connack.Properties.ServerKeepAlive = mqtt.Some(limit) // [MQTT-3.2.2-21]
+	}
+	// One and a half times the keep alive [MQTT-3.1.2-22].
+	c.keepAlive = time.Duration(seconds) * time.Second * 3 / 2
+	return broker.CodeSuccess
 }
 
 func newWill(p *mqtt.Will) *will {
@@ -129,13 +185,17 @@ func newWill(p *mqtt.Will) *will {
 }
 
 // clientID is the client's, or one that it is given [MQTT-3.1.3-6].
-func (c *client) clientID(p *mqtt.Connect) string {
-	if len(p.ClientID) > 0 {
-		return string(p.ClientID)
+func (c *client) clientID(p *mqtt.Connect) (string, broker.Code) {
+	o := &c.broker.options
+	switch {
+	case len(p.ClientID) > 0:
+		return string(p.ClientID), broker.CodeSuccess
+	case !o.AllowZeroLengthClientID:
+		return "", codeClientID // [MQTT-3.1.3-8]
 	}
-	id := "auto-" + rand.Text()
+	id := o.AutoIDPrefix + rand.Text()
 	c.connack.Properties.AssignedClientID = []byte(id) // [MQTT-3.1.3-7]
-	return id
+	return id, broker.CodeSuccess
 }
 
 // accept answers CONNECT: line. Nothing is sent before it [MQTT-3.2.0-1].

@@ -14,6 +14,11 @@ const (
 	codeKeepAliveTimeout     = broker.Code(mqtt.CodeKeepAliveTimeout)
 	codeTopicAlias           = broker.Code(mqtt.CodeTopicAlias)
 	codeRetainNotSupported   = broker.Code(mqtt.CodeRetainNotSupported)
+	codeQoSNotSupported      = broker.Code(mqtt.CodeQoSNotSupported)
+	codeReceiveMaximum       = broker.Code(mqtt.CodeReceiveMaximum)
+	codeClientID             = broker.Code(mqtt.CodeClientID)
+	codePacketIDInUse        = broker.Code(mqtt.CodePacketIDInUse)
+	codePacketIDNotFound     = broker.Code(mqtt.CodePacketIDNotFound)
 )
 
 // handle handles one packet of a connected client. A packet that is wrong ends the
@@ -52,121 +57,18 @@ func (c *client) handle(h mqtt.Header, body []byte) {
 	}
 }
 
-// publish passes a message on. A QoS 2 message is passed on when it first comes, and its
-// identifier kept until PUBREL, so that it is not passed on again [MQTT-4.3.3-9] to
-// [MQTT-4.3.3-12].
-func (c *client) publish(p *mqtt.Publish) {
-	if p.Properties.TopicAlias != 0 {
-		c.fail(codeTopicAlias, "topic alias", "none were offered") // [MQTT-3.2.2-17]
-		return
-	}
-	if p.QoS < mqtt.QoS2 {
-		code := c.route(p)
-		if p.QoS == mqtt.QoS1 {
-			if b, ok, _ := c.out.open(anySize); ok {
-				ack := mqtt.Puback{PacketID: p.PacketID, Code: mqtt.Code(code)}
-				c.out.done(ack.Append(b, c.version))
-			}
-		}
-		return
-	}
-	known, ok := c.receive(p.PacketID)
-	if !ok {
-		return
-	}
-	code := broker.CodeSuccess
-	if !known {
-		if code = c.route(p); code.Failed() && c.version == mqtt.V5 {
-			c.releaseID(p.PacketID) // a PUBREC with a failure ends the exchange [MQTT-4.3.3-4]
-		}
-	}
-	if b, ok, _ := c.out.open(anySize); ok {
-		ack := mqtt.Pubrec{PacketID: p.PacketID, Code: mqtt.Code(code)}
-		c.out.done(ack.Append(b, c.version))
-	}
-}
-
-// route passes a message on, and returns what its publisher is told.
-func (c *client) route(p *mqtt.Publish) broker.Code {
-	b := c.broker
-	r, code := b.topics.routeBytes(p.Topic)
-	if code.Failed() {
-		// Whoever cannot be told has it acknowledged all the same [MQTT-3.3.5-2]; the
-		// connection goes on.
-		b.stats.refuse(code)
-		return code
-	}
-	m := newPublication()
-	m.Topic, m.Payload, m.QoS, m.Retain = r.topic, p.Payload, byte(p.QoS), p.Retain
-	m.from, m.refuse = c.session.id, c.version == mqtt.V5 && p.QoS > 0
-	if c.version == mqtt.V5 {
-		if e := p.Properties.MessageExpiry; e.Set {
-			m.expireAt(b, b.now()+time.Duration(e.Value)*time.Second)
-		}
-		m.properties = passedOn(&p.Properties)
-	}
-	if code = b.publish(m, r); !code.Failed() {
-		c.intake.received[p.QoS]++
-		c.intake.payload += len(p.Payload)
-	}
-	m.release()
-	return code
-}
-
-// receive notes that a QoS 2 message with that identifier has come. It reports whether
-// it was known; ok is false if the session is another connection's by now.
-func (c *client) receive(id uint16) (known, ok bool) {
-	s := c.session
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.line != c {
-		return false, false
-	}
-	known = s.received.has(id)
-	if !known {
-		if s.received == nil {
-			s.received = make(idSet)
-		}
-		s.received.add(id)
-	}
-	return known, true
-}
-
-// releaseID forgets the identifier of a QoS 2 message, and reports whether there was one.
-func (c *client) releaseID(id uint16) bool {
-	s := c.session
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.line != c || !s.received.has(id) {
-		return false
-	}
-	s.received.remove(id)
-	return true
-}
-
-// pubrel completes a QoS 2 message from the client.
-func (c *client) pubrel(p *mqtt.Pubrel) {
-	code := mqtt.CodeSuccess
-	if !c.releaseID(p.PacketID) {
-		code = mqtt.CodePacketIDNotFound
-	}
-	if b, ok, _ := c.out.open(anySize); ok {
-		ack := mqtt.Pubcomp{PacketID: p.PacketID, Code: code} // [MQTT-4.3.3-11]
-		c.out.done(ack.Append(b, c.version))
-	}
-}
-
-// acked handles PUBACK and PUBCOMP: the client has the message, or never will. What does
-// not fit what was sent is ignored.
+// acked handles PUBACK and PUBCOMP: the client has the message, or never will.
 func (c *client) acked(id uint16, qos byte) {
 	s := c.session
 	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.line != c {
-		return
-	}
-	if i, ok := s.queue.inFlight(id); ok && s.queue.at(i).qos == qos {
+	d, i := c.inFlight(id)
+	fits := d == nil || d.qos == qos && (qos == 1 || d.released)
+	if d != nil && fits {
 		s.complete(i, &c.tally)
+	}
+	s.mu.Unlock()
+	if !fits {
+		c.outOfStep()
 	}
 }
 
@@ -174,32 +76,45 @@ func (c *client) acked(id uint16, qos byte) {
 func (c *client) pubrec(p *mqtt.Pubrec) {
 	s := c.session
 	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.line != c {
-		return
+	d, i := c.inFlight(p.PacketID)
+	fits := d == nil || d.qos == 2
+	switch {
+	case !fits:
+	case d == nil:
+		c.sendPubrel(p.PacketID, codePacketIDNotFound)
+	case p.Code.Failed():
+		s.complete(i, &c.tally) // [MQTT-4.4.0-2]
+	default:
+		d.released = true
+		c.sendPubrel(p.PacketID, broker.CodeSuccess) // [MQTT-4.3.3-4]
 	}
-	i, ok := s.queue.inFlight(p.PacketID)
-	if ok && s.queue.at(i).qos != 2 {
-		return
+	s.mu.Unlock()
+	if !fits {
+		c.outOfStep()
 	}
-	if ok && p.Code.Failed() {
-		s.complete(i, &c.tally)
-		return
-	}
-	code := mqtt.CodeSuccess
-	if ok {
-		s.queue.at(i).released = true
-	} else {
-		code = mqtt.CodePacketIDNotFound
-	}
-	c.sendPubrel(p.PacketID, code)
 }
 
-func (c *client) sendPubrel(id uint16, code mqtt.Code) {
-	if b, ok, _ := c.out.open(anySize); ok {
-		ack := mqtt.Pubrel{PacketID: id, Code: code}
-		c.out.done(ack.Append(b, c.version))
+// inFlight is the delivery in flight with that identifier and its place; nil for none. An
+// acknowledgement for none is let pass: it may be for a session that has ended. The caller
+// holds the session's lock.
+func (c *client) inFlight(id uint16) (*delivery, int) {
+	s := c.session
+	if s.line != c {
+		return nil, 0
 	}
+	i, ok := s.queue.inFlight(id)
+	if !ok {
+		return nil, 0
+	}
+	return s.queue.at(i), i
+}
+
+// outOfStep ends the connection of a client that acknowledges a message by a packet that
+// does not belong to its QoS, or not yet: a protocol error [MQTT-4.13.1-1]. The message
+// stays in the queue and comes again on the next connection. If the packet were ignored,
+// the message might keep its place in flight for as long as the client stays.
+func (c *client) outOfStep() {
+	c.fail(codeProtocolError, "acknowledgement", "is not the one that is due for the message")
 }
 
 // disconnect handles DISCONNECT: the client has left, and its will is forgotten if it
@@ -207,17 +122,25 @@ func (c *client) sendPubrel(id uint16, code mqtt.Code) {
 func (c *client) disconnect(p *mqtt.Disconnect) {
 	if e := p.Properties.SessionExpiry; e.Set {
 		if e.Value > 0 && !c.lasting {
-			c.fail(codeProtocolError, "session expiry", "was 0 in CONNECT") // [MQTT 5, 3.14.2.2.2]
+			c.fail(codeProtocolError, "session expiry interval", "was 0 in CONNECT") // [MQTT 5, 3.14.2.2.2]
 			return
 		}
 		s := c.session
 		s.mu.Lock()
 		if s.line == c {
-			s.expiry = min(time.Duration(e.Value)*time.Second, c.broker.longestExpiry())
+			s.expiry = min(sessionExpiry(e.Value), c.broker.longestExpiry())
 		}
 		s.mu.Unlock()
 	}
 	c.left = p.Code == mqtt.CodeSuccess
 	c.gone = true
 	c.over.Store(true)
+}
+
+// sessionExpiry is a session expiry interval of MQTT 5.
+func sessionExpiry(seconds uint32) time.Duration {
+	if seconds == 0xFFFFFFFF {
+		return forever
+	}
+	return time.Duration(seconds) * time.Second
 }

@@ -47,7 +47,7 @@ func (h *history) connect(a *actor) {
 	if other != nil && !again {
 		h.robbed(other, before)
 	}
-	a.online = true
+	a.online, a.arrived = true, make(map[uint16]bool)
 }
 
 func (h *history) connectDevice(a *actor, clean bool, will *modelMessage) (present bool) {
@@ -204,11 +204,22 @@ func (h *history) unsubscribe(a *actor) {
 
 func (h *history) publish(a *actor) {
 	m, id := h.message(a), uint16(1+h.draw(3))
-	fmt.Fprintf(&h.log, "publishes %+v, id %d", *m, id)
+	again := a.device == nil && m.qos > 0 && h.draw(2) == 0
+	fmt.Fprintf(&h.log, "publishes %+v, id %d, again %v", *m, id, again)
 	s := h.model.sessions[a.id]
-	known := a.device == nil && m.qos == 2 && s.received[id]
+	known, here := false, false
+	if a.device == nil && m.qos == 2 {
+		known, here = s.received[id], a.arrived[id]
+		s.received[id], a.arrived[id] = true, true
+	}
 	want := mqtt.CodeSuccess
-	if !known && !h.model.publish(m) {
+	switch {
+	case here && !again && a.version == mqtt.V5:
+		want = mqtt.CodePacketIDInUse
+		delete(s.received, id)
+		delete(a.arrived, id)
+	case here, known && again:
+	case !h.model.publish(m):
 		want = mqtt.CodeNoSubscribers
 	}
 	if a.device != nil {
@@ -221,13 +232,12 @@ func (h *history) publish(a *actor) {
 		}
 		return
 	}
-	a.peer.send(&mqtt.Publish{Topic: []byte(m.topic), Payload: []byte(m.payload), QoS: mqtt.QoS(m.qos), Retain: m.retain, PacketID: id})
+	a.peer.send(&mqtt.Publish{Topic: []byte(m.topic), Payload: []byte(m.payload), QoS: mqtt.QoS(m.qos), Retain: m.retain, PacketID: id, DUP: again})
 	got := want
 	switch m.qos {
 	case 1:
 		got = answer[*mqtt.Puback](h, a).Code
 	case 2:
-		s.received[id] = true
 		got = answer[*mqtt.Pubrec](h, a).Code
 	}
 	if a.version == mqtt.V5 && got != want {
@@ -244,6 +254,7 @@ func (h *history) release(a *actor, id uint16) {
 		want = mqtt.CodePacketIDNotFound
 	}
 	delete(s.received, id)
+	delete(a.arrived, id)
 	a.peer.send(&mqtt.Pubrel{PacketID: id})
 	if got := answer[*mqtt.Pubcomp](h, a).Code; a.version == mqtt.V5 && got != want {
 		h.t.Fatalf("PUBCOMP %v, want %v", got, want)

@@ -30,12 +30,17 @@ func TestProtocolErrors(t *testing.T) {
 		{"AUTH without method", "\xF0\x02\x00\x00", mqtt.CodeProtocolError},
 		{"a server's packet", "\xD0\x00", mqtt.CodeProtocolError},
 		{"reserved type", "\x00\x00", mqtt.CodeMalformed},
-		{"QoS 3", "\x36\x06\x00\x01a\x00\x01\x00", mqtt.CodeMalformed},            // [MQTT-3.3.1-4]
-		{"packet id 0", "\x32\x06\x00\x01a\x00\x00\x00", mqtt.CodeProtocolError},  // [MQTT-2.2.1-3]
-		{"wildcard in topic", "\x30\x04\x00\x01#\x00", mqtt.CodeMalformed},        // [MQTT-3.3.2-2]
-		{"not UTF-8", "\x30\x04\x00\x01\xFF\x00", mqtt.CodeMalformed},             // [MQTT-1.5.4-1]
-		{"no topic", "\x30\x03\x00\x00\x00", mqtt.CodeProtocolError},              //
-		{"topic alias", "\x30\x07\x00\x01a\x03\x23\x00\x01", mqtt.CodeTopicAlias}, // none were offered
+		{"QoS 3", "\x36\x06\x00\x01a\x00\x01\x00", mqtt.CodeMalformed},                // [MQTT-3.3.1-4]
+		{"packet id 0", "\x32\x06\x00\x01a\x00\x00\x00", mqtt.CodeProtocolError},      // [MQTT-2.2.1-3]
+		{"wildcard in topic", "\x30\x04\x00\x01#\x00", mqtt.CodeMalformed},            // [MQTT-3.3.2-2]
+		{"not UTF-8", "\x30\x04\x00\x01\xFF\x00", mqtt.CodeMalformed},                 // [MQTT-1.5.4-1]
+		{"no topic", "\x30\x03\x00\x00\x00", mqtt.CodeProtocolError},                  //
+		{"topic alias 11", "\x30\x07\x00\x01a\x03\x23\x00\x0B", mqtt.CodeTopicAlias},  // [MQTT-3.3.2-9]
+		{"topic alias 0", "\x30\x07\x00\x01a\x03\x23\x00\x00", mqtt.CodeTopicAlias},   // [MQTT-3.3.2-8]
+		{"topic alias 3", "\x30\x06\x00\x00\x03\x23\x00\x03", mqtt.CodeProtocolError}, // not set
+		{"topic alias twice", "\x30\x0A\x00\x01a\x06\x23\x00\x01\x23\x00\x01", mqtt.CodeProtocolError},
+		{"AUTH", "\xF0\x06\x18\x04\x15\x00\x01m", mqtt.CodeProtocolError},                                            // [MQTT-4.12.0-7]
+		{"no local for a shared subscription", "\x82\x10\x00\x01\x00\x00\x0A$share/g/a\x04", mqtt.CodeProtocolError}, // [MQTT-3.8.3-4]
 		{"subscription id", "\x30\x06\x00\x01a\x02\x0B\x01", mqtt.CodeProtocolError},
 		{"too large", "\x30\x80\x08", mqtt.CodePacketTooLarge},
 		{"length of five octets", "\x30\x80\x80\x80\x80\x01", mqtt.CodeMalformed},
@@ -59,7 +64,7 @@ func TestProtocolErrors(t *testing.T) {
 		}
 		p.closed()
 		watcher.ack(watcher.delivered("bye", 1))
-		if strings.HasPrefix(c.name, "AUTH") || strings.HasPrefix(c.name, "topic alias") || strings.HasPrefix(c.name, "subscription id") {
+		if strings.HasPrefix(c.name, "AUTH") || strings.HasPrefix(c.name, "topic alias") || strings.HasPrefix(c.name, "subscription id") || strings.HasPrefix(c.name, "no local") {
 			continue
 		}
 		p = login(t, b, mqtt.V311, "c", will) // [MQTT-4.8.0-1] of 3.1.1: just closed

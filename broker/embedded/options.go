@@ -2,7 +2,9 @@ package embedded
 
 import (
 	"fmt"
+	"strings"
 	"time"
+	"unicode/utf8"
 )
 
 // Options are the settings of the embedded broker. Names are Mosquitto's where it has
@@ -48,6 +50,43 @@ type Options struct {
 	// own receive maximum is obeyed if it is lower. 1 keeps strict order even when
 	// messages are sent again.
 	MaxInflightMessages int `mapstructure:"max_inflight_messages"`
+
+	// ReceiveMaximum is how many messages with QoS 1 and 2 an MQTT 5 client may send
+	// before the first is acknowledged, 1 to 65535. Default 1000, which keeps a client
+	// busy that is half a second away. One that sends more is disconnected with "receive
+	// maximum exceeded". Older versions have no such limit but the number of their packet
+	// identifiers. More costs memory for QoS 2 only, up to 24 KiB for a client that uses
+	// all 65535.
+	ReceiveMaximum int `mapstructure:"receive_maximum"`
+
+	// MaxTopicAlias is the highest topic alias that an MQTT 5 client may use for topics
+	// that it publishes to, 0 (none) to 65535. Default 10. Each that is used costs some 50
+	// octets and its topic; the topics of one client are bounded by max_queued_bytes.
+	MaxTopicAlias int `mapstructure:"max_topic_alias"`
+
+	// MaxTopicAliasBroker is how many topics the broker gives an alias to for an MQTT 5
+	// client that allows it, 0 to 65535. Default 10. The first topics that the client gets
+	// on a connection have one, others are sent in full. The cost is the same.
+	MaxTopicAliasBroker int `mapstructure:"max_topic_alias_broker"`
+
+	// MaxQoS is the highest QoS with which MQTT clients may publish and subscribe, 0 to 2.
+	// Default 2. A client that publishes above it is disconnected, MQTT 5 clients with "QoS
+	// not supported"; subscriptions are granted with it at most.
+	MaxQoS int `mapstructure:"max_qos"`
+
+	// MaxKeepalive is the longest keep alive of an MQTT client, 0 (any, and none) or 1s to
+	// 65535s, whole seconds. Default 0s. MQTT 5 clients that want a longer one, or none,
+	// are told to use this one; older clients are refused with "identifier rejected", as
+	// Mosquitto does it. Less has clients send a ping more often.
+	MaxKeepalive time.Duration `mapstructure:"max_keepalive"`
+
+	// AllowZeroLengthClientID lets in MQTT clients without a client id, which get one for
+	// the connection; MQTT 5 clients are told which. Default true.
+	AllowZeroLengthClientID bool `mapstructure:"allow_zero_length_clientid"`
+
+	// AutoIDPrefix is what such a client id starts with, 0 to 64 octets of UTF-8 text.
+	// Default "auto-". The rest is random.
+	AutoIDPrefix string `mapstructure:"auto_id_prefix"`
 
 	// DeviceInflight is the same for MQTT-SN clients: how many messages are handed to
 	// the gateway un-acknowledged, 1 to 65535. Default 16. What is beyond waits in the
@@ -102,22 +141,28 @@ type Options struct {
 // DefaultOptions returns the defaults that the fields of Options name.
 func DefaultOptions() Options {
 	return Options{
-		Listeners:           []ListenerOptions{DefaultListenerOptions()},
-		MaxConnections:      20_000,
-		MaxSessions:         1_000_000,
-		ConnectTimeout:      10 * time.Second,
-		MaxPacketSize:       1 << 20,
-		MaxTopicLevels:      200,
-		MaxSubscriptions:    10_000,
-		MaxInflightMessages: 20,
-		DeviceInflight:      16,
-		MaxQueuedMessages:   1000,
-		MaxQueuedBytes:      1 << 20,
-		MaxQueuedBytesTotal: 256 << 20,
-		MaxRetainedMessages: 100_000,
-		MaxRetainedBytes:    256 << 20,
-		SessionExpiryMax:    7 * 24 * time.Hour,
-		SysInterval:         10 * time.Second,
+		Listeners:               []ListenerOptions{DefaultListenerOptions()},
+		MaxConnections:          20_000,
+		MaxSessions:             1_000_000,
+		ConnectTimeout:          10 * time.Second,
+		MaxPacketSize:           1 << 20,
+		MaxTopicLevels:          200,
+		MaxSubscriptions:        10_000,
+		MaxInflightMessages:     20,
+		ReceiveMaximum:          1000,
+		MaxTopicAlias:           10,
+		MaxTopicAliasBroker:     10,
+		MaxQoS:                  2,
+		AllowZeroLengthClientID: true,
+		AutoIDPrefix:            "auto-",
+		DeviceInflight:          16,
+		MaxQueuedMessages:       1000,
+		MaxQueuedBytes:          1 << 20,
+		MaxQueuedBytesTotal:     256 << 20,
+		MaxRetainedMessages:     100_000,
+		MaxRetainedBytes:        256 << 20,
+		SessionExpiryMax:        7 * 24 * time.Hour,
+		SysInterval:             10 * time.Second,
 	}
 }
 
@@ -139,6 +184,10 @@ func (o Options) Validate() error {
 		{"max_topic_levels", o.MaxTopicLevels, 1, 1000},
 		{"max_subscriptions", o.MaxSubscriptions, 1, 1_000_000},
 		{"max_inflight_messages", o.MaxInflightMessages, 1, 65535},
+		{"receive_maximum", o.ReceiveMaximum, 1, 65535},
+		{"max_topic_alias", o.MaxTopicAlias, 0, 65535},
+		{"max_topic_alias_broker", o.MaxTopicAliasBroker, 0, 65535},
+		{"max_qos", o.MaxQoS, 0, 2},
 		{"device_inflight", o.DeviceInflight, 1, 65535},
 		{"max_queued_messages", o.MaxQueuedMessages, 1, 10_000_000},
 		{"max_queued_bytes", o.MaxQueuedBytes, 1024, 1 << 30},
@@ -154,6 +203,9 @@ func (o Options) Validate() error {
 	if n := int64(o.MaxQueuedBytesTotal); n != 0 && (n < 1<<20 || n > 1<<40) {
 		return fmt.Errorf("max_queued_bytes_total: %d is out of range: 0 (no limit) or %d to %d", n, 1<<20, int64(1)<<40)
 	}
+	if !utf8.ValidString(o.AutoIDPrefix) || strings.ContainsRune(o.AutoIDPrefix, 0) || len(o.AutoIDPrefix) > 64 {
+		return fmt.Errorf("auto_id_prefix: %q is not allowed: write 0 to 64 octets of UTF-8 text", o.AutoIDPrefix)
+	}
 	return o.validateTimes()
 }
 
@@ -164,6 +216,7 @@ func (o Options) validateTimes() error {
 		zero            string // what 0 means, if it is allowed
 	}{
 		{"connect_timeout", o.ConnectTimeout, 100 * time.Millisecond, time.Hour, ""},
+		{"max_keepalive", o.MaxKeepalive, time.Second, 65535 * time.Second, "0 (any) or "},
 		{"session_expiry_max", o.SessionExpiryMax, time.Second, 87600 * time.Hour, "0 (without end) or "},
 		{"sys_interval", o.SysInterval, time.Second, 24 * time.Hour, "0 (no $SYS topics) or "},
 	} {

@@ -108,13 +108,14 @@ func (o *output) cancel() {
 
 // close lets the stream end when all that was added is written. Only MQTT 5 has words
 // for why.
-func (o *output) close(code broker.Code) {
+func (o *output) close(code broker.Code, why string) {
 	o.mu.Lock()
 	if o.greeted && o.client.version == mqtt.V5 && !o.closing && !o.failed {
 		if o.pending == nil {
 			o.pending = buffers.Get().(*buffer)
 		}
 		packet := mqtt.Disconnect{Code: mqtt.Code(code)}
+		packet.Properties.ReasonString = o.client.fitting(why, disconnectSize)
 		before := len(o.pending.b)
 		o.pending.b = packet.Append(o.pending.b, mqtt.V5)
 		o.added(len(o.pending.b) - before)

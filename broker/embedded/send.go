@@ -3,6 +3,7 @@ package embedded
 import (
 	"time"
 
+	"mqttsn-gateway/broker"
 	"mqttsn-gateway/broker/mqtt"
 )
 
@@ -20,16 +21,13 @@ func (c *client) pass(p *publication, retain bool, r *rare) reason {
 	}
 	var topic [128]byte
 	packet := mqtt.Publish{Retain: retain, Topic: append(topic[:0], p.Topic...), Payload: p.Payload}
-	if c.version == mqtt.V5 {
-		c.addProperties(&packet.Properties, &p.message, r)
-	}
-	return c.sent(b, packet.Append(b, c.version), len(p.Payload))
+	return c.add(b, &packet, &p.message, r)
 }
 
 // send hands over a QoS 1 or 2 message, or the PUBREL for it: line.
 func (c *client) send(d *delivery, again bool) reason {
 	if d.released {
-		c.sendPubrel(d.id, mqtt.CodeSuccess) // [MQTT-4.4.0-1]
+		c.sendPubrel(d.id, broker.CodeSuccess) // [MQTT-4.4.0-1]
 		return noReason
 	}
 	b, ok, _ := c.out.open(c.broker.options.MaxQueuedBytes)
@@ -42,26 +40,40 @@ func (c *client) send(d *delivery, again bool) reason {
 		DUP: again, QoS: mqtt.QoS(d.qos), Retain: d.retain,
 		Topic: append(topic[:0], m.Topic...), PacketID: d.id, Payload: m.Payload,
 	}
-	if c.version == mqtt.V5 {
-		c.addProperties(&packet.Properties, m, d.rare)
-	}
-	payload := len(m.Payload)
-	if again {
-		payload = 0 // it is counted once
-	}
-	return c.sent(b, packet.Append(b, c.version), payload)
+	return c.add(b, &packet, m, d.rare)
 }
 
-// sent ends the sending of a message, unless it is larger than the client takes
-// [MQTT-3.1.2-24]. Then it counts as sent and acknowledged [MQTT-3.1.2-25].
-func (c *client) sent(before, with []byte, payload int) reason {
-	if c.maxPacket > 0 && len(with)-len(before) > c.maxPacket {
+// add adds a PUBLISH to the output, which is open, unless it is larger than the client
+// takes [MQTT-3.1.2-24]. Then it counts as sent and acknowledged [MQTT-3.1.2-25].
+func (c *client) add(b []byte, p *mqtt.Publish, m *message, r *rare) reason {
+	fresh := false
+	if c.version == mqtt.V5 {
+		c.addProperties(&p.Properties, m, r)
+		fresh = c.alias(p, m.Topic)
+	}
+	with := p.Append(b, c.version)
+	if fresh && c.oversize(b, with) {
+		fresh, p.Properties.TopicAlias = false, 0 // it may fit without
+		with = p.Append(b, c.version)
+	}
+	if c.oversize(b, with) {
 		c.out.cancel()
 		return tooLarge
 	}
-	c.out.pending.payload += payload
+	if fresh {
+		c.aliasesOut.set(m.Topic)
+	}
+	if !p.DUP { // what is sent again is counted once
+		c.out.pending.payload += len(p.Payload)
+	}
 	c.out.done(with)
 	return noReason
+}
+
+// oversize reports whether the packet between before and with is larger than the client
+// takes.
+func (c *client) oversize(before, with []byte) bool {
+	return c.maxPacket > 0 && len(with)-len(before) > c.maxPacket
 }
 
 func (c *client) addProperties(p *mqtt.PublishProperties, m *message, r *rare) {
@@ -91,6 +103,9 @@ func (c *client) pump() {
 }
 
 func (c *client) subscribe(p *mqtt.Subscribe) {
+	if !c.takesAnswer(len(p.Subscriptions)) {
+		return
+	}
 	all := make([]wanted, len(p.Subscriptions))
 	for i := range p.Subscriptions {
 		ask := &p.Subscriptions[i]
@@ -99,28 +114,27 @@ func (c *client) subscribe(p *mqtt.Subscribe) {
 			handling: ask.RetainHandling,
 			sub: subscription{
 				id:                p.Properties.SubscriptionID,
-				qos:               byte(ask.QoS),
+				qos:               min(byte(ask.QoS), byte(c.broker.options.MaxQoS)), // [MQTT-3.2.2-10]
 				noLocal:           ask.NoLocal,
 				retainAsPublished: ask.RetainAsPublished,
 			},
 		}
 	}
 	c.session.subscribe(c, all, func() {
-		answer := mqtt.Suback{PacketID: p.PacketID} // one code for each filter [MQTT-3.8.4-6]
+		codes := make([]mqtt.Code, len(all)) // one for each filter [MQTT-3.8.4-6]
 		for i := range all {
-			code := mqtt.Code(all[i].code)
-			if !code.Failed() {
-				code = mqtt.Code(all[i].sub.qos)
+			if codes[i] = mqtt.Code(all[i].code); !codes[i].Failed() {
+				codes[i] = mqtt.Code(all[i].sub.qos)
 			}
-			answer.Codes = append(answer.Codes, code)
 		}
-		if b, ok, _ := c.out.open(anySize); ok {
-			c.out.done(answer.Append(b, c.version))
-		}
+		c.sendCodes(mqtt.TypeSuback, p.PacketID, codes)
 	})
 }
 
 func (c *client) unsubscribe(p *mqtt.Unsubscribe) {
+	if !c.takesAnswer(len(p.Filters)) {
+		return
+	}
 	filters := make([]string, len(p.Filters))
 	for i, f := range p.Filters {
 		filters[i] = string(f)
@@ -129,15 +143,11 @@ func (c *client) unsubscribe(p *mqtt.Unsubscribe) {
 	if !ok {
 		return
 	}
-	answer := mqtt.Unsuback{PacketID: p.PacketID} // [MQTT-3.10.4-4]
-	for _, e := range existed {
-		code := mqtt.CodeSuccess
-		if !e {
-			code = mqtt.CodeNoSubscription
+	codes := make([]mqtt.Code, len(existed))
+	for i, e := range existed {
+		if codes[i] = mqtt.CodeSuccess; !e {
+			codes[i] = mqtt.CodeNoSubscription
 		}
-		answer.Codes = append(answer.Codes, code)
 	}
-	if b, ok, _ := c.out.open(anySize); ok {
-		c.out.done(answer.Append(b, c.version))
-	}
+	c.sendCodes(mqtt.TypeUnsuback, p.PacketID, codes) // [MQTT-3.10.4-4]
 }
