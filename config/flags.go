@@ -129,10 +129,10 @@ func element(list, first, text string) string {
 		case !ok: // see bareWords
 		case known && t.Kind() == reflect.Slice:
 			lists[key] = append(lists[key], value)
-		case plainValue.MatchString(value) && !(known && t.Kind() == reflect.String):
-			options = append(options, asYAML(key)+": "+value)
-		default:
+		case known && t.Kind() == reflect.String, !plainValue.MatchString(value):
 			options = append(options, asYAML(key)+": "+asYAML(value))
+		default:
+			options = append(options, asYAML(key)+": "+value)
 		}
 	}
 	for _, key := range slices.Sorted(maps.Keys(lists)) {
