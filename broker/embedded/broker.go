@@ -32,6 +32,7 @@ type Broker struct {
 
 	listeners []*listener
 	clients   clients
+	limited   limited
 	wake      func() // set before there is a goroutine that calls it
 }
 
@@ -52,7 +53,8 @@ func New(o Options, log *slog.Logger) (*Broker, error) {
 		full:      make(chan string, 64),
 		wake:      func() {},
 	}
-	b.clients.open = make(map[*client]struct{})
+	b.clients.init(&b.options)
+	b.limited.news = make(chan struct{}, 1)
 	b.sys.init(b)
 	if err := b.listen(); err != nil {
 		return nil, err

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"net"
 	"os"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -26,7 +25,14 @@ type client struct {
 	broker *Broker
 	conn   net.Conn
 	out    output
-	over   atomic.Bool // the connection is ending: nothing from the client counts any more
+	over   atomic.Bool   // the connection is ending: nothing from the client counts any more
+	ended  chan struct{} // closed when the broker ends the connection; nil without max_packet_rate
+
+	listener *listener
+
+	// Of clients, under its lock.
+	stage        stage
+	older, newer *client // among the pending ones
 
 	// Set before the client is attached, and fixed from then on.
 	version    mqtt.Version
@@ -48,6 +54,8 @@ type client struct {
 	lasting bool      // its CONNECT said that the session outlives the connection
 	intake  intake    // what was not counted yet
 	tally   tally     // and of what was sent
+	paced   int       // packets that the bucket does not know of yet
+	bucket  bucket    // of max_packet_rate
 
 	aliasesIn aliasesIn
 	arrived   idSet // QoS 2 messages that came on this connection and are not released
@@ -98,6 +106,9 @@ func (c *client) converse() {
 			return
 		}
 		c.intake.packets++
+		if isPaced(h.Type) {
+			c.paced++
+		}
 		c.handle(h, body)
 		if !c.reader.Buffered() || c.intake.packets >= maxBatch {
 			c.endBatch()
@@ -112,6 +123,7 @@ func (c *client) endBatch() {
 	if drained := c.out.congested(c.broker.options.MaxQueuedBytes); drained != nil {
 		c.wait(drained)
 	}
+	c.keepPace()
 	if c.keepAlive > 0 {
 		c.due = time.Now().Add(c.keepAlive)
 	}
@@ -171,6 +183,9 @@ func (c *client) end(code broker.Code) {
 // endFor is end with a reason string.
 func (c *client) endFor(code broker.Code, why string) {
 	if !c.over.Swap(true) {
+		if c.ended != nil {
+			close(c.ended)
+		}
 		c.out.close(code, why)
 	}
 }
@@ -223,41 +238,4 @@ func (c *client) Read(b []byte) (int, error) {
 		}
 		c.expectBy(c.due)
 	}
-}
-
-// clients are the open connections of MQTT clients.
-type clients struct {
-	mu     sync.Mutex
-	open   map[*client]struct{}
-	closed bool           // nobody new is let in
-	group  sync.WaitGroup // of all goroutines that serve connections
-}
-
-// serve serves a new connection in a goroutine, or closes it if there are too many.
-func (b *Broker) serve(conn net.Conn) {
-	c := &client{broker: b, conn: conn}
-	c.out.client = c
-	c.out.direct = mqtt.NewWriter(conn)
-	c.decoder.From = mqtt.FromClient
-	l := &b.clients
-	l.mu.Lock()
-	ok := len(l.open) < b.options.MaxConnections && !l.closed
-	if ok {
-		l.open[c] = struct{}{}
-		b.stats.connections.Add(1)
-		b.stats.accepted.Add(1)
-		l.group.Go(c.run)
-	}
-	l.mu.Unlock()
-	if !ok {
-		b.stats.refused.Add(1)
-		conn.Close()
-	}
-}
-
-func (l *clients) remove(c *client) {
-	l.mu.Lock()
-	delete(l.open, c)
-	l.mu.Unlock()
-	c.broker.stats.connections.Add(-1)
 }

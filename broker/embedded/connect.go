@@ -17,6 +17,7 @@ func (c *client) connect() bool {
 	h, body, err := c.reader.Next()
 	if err != nil || h.Type != mqtt.TypeConnect {
 		// Whoever it is does not speak MQTT, or has not spoken at all.
+		c.unheard(err)
 		c.gone = true
 		return false
 	}
@@ -37,6 +38,9 @@ func (c *client) connect() bool {
 	}
 	if !code.Failed() && c.maxPacket > 0 && c.oversize(nil, c.connack.Append(nil, c.version)) {
 		code = broker.CodePacketTooLarge
+	}
+	if !code.Failed() && !c.admit() {
+		return false
 	}
 	if !code.Failed() {
 		code = c.broker.attach(id, c, o)

@@ -44,7 +44,7 @@ func FuzzClient(f *testing.F) {
 	f.Fuzz(func(t *testing.T, version byte, data []byte) {
 		v := versions[int(version)%len(versions)]
 		client, server := net.Pipe()
-		b.serve(server)
+		b.serve(new(listener), server)
 		read := make(chan struct{})
 		go func() {
 			defer close(read)

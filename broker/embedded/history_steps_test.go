@@ -68,7 +68,7 @@ func (h *history) connectClient(a *actor, clean, lasting bool, will *modelMessag
 		c.Will = mqtt.Will{Topic: []byte(will.topic), Payload: []byte(will.payload), QoS: mqtt.QoS(will.qos), Retain: will.retain}
 	}
 	near, far := net.Pipe()
-	h.broker.serve(far)
+	h.broker.serve(new(listener), far)
 	a.peer = &peer{t: h.t, conn: near, version: a.version, reader: mqtt.NewReader(near, 0)}
 	a.peer.send(c)
 	return answer[*mqtt.Connack](h, a).SessionPresent

@@ -295,19 +295,6 @@ func TestDefect05ConnectStorm(t *testing.T) {
 	}
 }
 
-func TestMaxConnections(t *testing.T) {
-	b := serve(t, func(o *Options) { o.MaxConnections = 2 })
-	login(t, b, mqtt.V311, "1")
-	p := login(t, b, mqtt.V311, "2")
-	dial(t, b, mqtt.V311).closed()
-	if n := b.Stats().Refused; n != 1 {
-		t.Errorf("%d refused", n)
-	}
-	p.conn.Close()
-	until(t, "there is room again", func() bool { return b.Stats().Connections == 1 })
-	login(t, b, mqtt.V311, "3")
-}
-
 // Defect 6: shutting down does not hang, whoever is connected and however.
 func TestDefect06ShutDown(t *testing.T) {
 	b := newBroker(t, func(o *Options) { o.Listeners = listeners("127.0.0.1:0") })

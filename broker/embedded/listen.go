@@ -19,6 +19,8 @@ import (
 type listener struct {
 	options ListenerOptions
 	sockets []net.Listener
+
+	connected int // clients; of Broker.clients, under its lock
 }
 
 // keepAlive has the system look after connections whose client promises no sign of life:

@@ -32,13 +32,19 @@ type ListenerOptions struct {
 	// 0000 to 0777 and in quotes. To connect is to write. Default "0660", the user and the
 	// group that the gateway runs as. "0666" lets every user of this machine in.
 	SocketMode string `mapstructure:"socket_mode"`
+
+	// MaxConnections is how many clients may be connected by this listener at a time, 1
+	// to 1000000, or -1: there is no limit but that of all listeners. Default -1. A client
+	// beyond it is refused with "quota exceeded".
+	MaxConnections int `mapstructure:"max_connections"`
 }
 
 // DefaultListenerOptions returns the defaults that the fields of ListenerOptions name.
 func DefaultListenerOptions() ListenerOptions {
 	return ListenerOptions{
-		Listen:     "127.0.0.1:1883",
-		SocketMode: "0660",
+		Listen:         "127.0.0.1:1883",
+		SocketMode:     "0660",
+		MaxConnections: -1,
 	}
 }
 
@@ -87,6 +93,9 @@ func (o ListenerOptions) Validate() error {
 	}
 	if _, err := o.mode(); err != nil {
 		return fmt.Errorf("socket_mode: %q is no mode of a file: three or four octal digits such as \"0660\"", o.SocketMode)
+	}
+	if n := o.MaxConnections; n != -1 && (n < 1 || n > 1_000_000) {
+		return fmt.Errorf("max_connections: %d is out of range: -1 (no limit of its own) or 1 to 1000000", n)
 	}
 	return nil
 }

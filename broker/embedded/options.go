@@ -16,9 +16,36 @@ type Options struct {
 	Listeners []ListenerOptions `mapstructure:"listeners"`
 
 	// MaxConnections is how many MQTT clients may be connected at a time, 1 to 1000000;
-	// devices do not count. Default 20000. A connection beyond it is closed at once.
-	// Each costs up to 8 KiB, and a file descriptor of the process.
+	// devices do not count. Default 20000. A client beyond it is refused with "quota
+	// exceeded". Each costs up to 8 KiB, and a file descriptor of the process.
 	MaxConnections int `mapstructure:"max_connections"`
+
+	// MaxConnectionsPerAddress is how many connections one address may have, 0 (as many
+	// as there are) to 1000000; of IPv6 a network of 64 bits counts as one, and unix
+	// sockets do not count. Default 0, since all clients behind a NAT or a proxy have one
+	// address. A connection beyond it is closed at once.
+	MaxConnectionsPerAddress int `mapstructure:"max_connections_per_address"`
+
+	// MaxPendingConnections is how many connections may be open on top of MaxConnections
+	// that have not sent their CONNECT, 1 to 1000000. Default 1000. If there are more,
+	// the oldest one is closed. Each costs some 4 KiB, up to 128 KiB if it has sent part
+	// of a CONNECT, and a file descriptor.
+	MaxPendingConnections int `mapstructure:"max_pending_connections"`
+
+	// ConnectRate is how many connections are let in within a second, 0 (any number) to
+	// 1000000; twice as many may come at once. Default 1000. Others wait until it is
+	// their turn. More lets a storm of connections slow down the clients that are there.
+	ConnectRate int `mapstructure:"connect_rate"`
+
+	// ConnectRatePerAddress is the same for one address, as MaxConnectionsPerAddress
+	// understands it, 0 (any number) to 1000000. Default 0. Others are closed at once,
+	// and do not count for ConnectRate. The last 4096 addresses are remembered.
+	ConnectRatePerAddress int `mapstructure:"connect_rate_per_address"`
+
+	// MaxPacketRate is how many packets within a second one client may send, 0 (any
+	// number) to 1000000; as many may come at once. Default 0. Acknowledgements do not
+	// count. A client beyond it is read more slowly, so that it has to wait.
+	MaxPacketRate int `mapstructure:"max_packet_rate"`
 
 	// MaxSessions is how many sessions the broker keeps, those of devices and of
 	// clients that are away included, 1 to 100000000. Default 1000000. A new client
@@ -141,8 +168,11 @@ type Options struct {
 // DefaultOptions returns the defaults that the fields of Options name.
 func DefaultOptions() Options {
 	return Options{
-		Listeners:               []ListenerOptions{DefaultListenerOptions()},
-		MaxConnections:          20_000,
+		Listeners:             []ListenerOptions{DefaultListenerOptions()},
+		MaxConnections:        20_000,
+		MaxPendingConnections: 1000,
+		ConnectRate:           1000,
+
 		MaxSessions:             1_000_000,
 		ConnectTimeout:          10 * time.Second,
 		MaxPacketSize:           1 << 20,
@@ -179,6 +209,11 @@ func (o Options) Validate() error {
 		value, min, max int
 	}{
 		{"max_connections", o.MaxConnections, 1, 1_000_000},
+		{"max_connections_per_address", o.MaxConnectionsPerAddress, 0, 1_000_000},
+		{"max_pending_connections", o.MaxPendingConnections, 1, 1_000_000},
+		{"connect_rate", o.ConnectRate, 0, 1_000_000},
+		{"connect_rate_per_address", o.ConnectRatePerAddress, 0, 1_000_000},
+		{"max_packet_rate", o.MaxPacketRate, 0, 1_000_000},
 		{"max_sessions", o.MaxSessions, 1, 100_000_000},
 		{"max_packet_size", o.MaxPacketSize, 1024, 268_435_460},
 		{"max_topic_levels", o.MaxTopicLevels, 1, 1000},

@@ -17,7 +17,7 @@ func (b *Broker) Serve(ctx context.Context, wake func()) error {
 	var parts sync.WaitGroup
 	for _, l := range b.listeners {
 		for _, s := range l.sockets {
-			parts.Go(func() { b.accept(ctx, s) })
+			parts.Go(func() { b.accept(ctx, l, s) })
 		}
 	}
 	tending, stop := context.WithCancel(context.WithoutCancel(ctx))
@@ -30,21 +30,23 @@ func (b *Broker) Serve(ctx context.Context, wake func()) error {
 }
 
 // accept lets clients in until ctx is done.
-func (b *Broker) accept(ctx context.Context, l net.Listener) {
+func (b *Broker) accept(ctx context.Context, l *listener, s net.Listener) {
 	var pause time.Duration
 	for {
-		conn, err := l.Accept()
+		conn, err := s.Accept()
 		switch {
 		case err == nil:
 			pause = 0
-			b.serve(conn)
+			if b.serve(l, conn) {
+				b.pace(ctx, conn)
+			}
 			continue
 		case ctx.Err() != nil || errors.Is(err, net.ErrClosed):
 			return
 		}
 		// Mostly the process has no file descriptor left: that passes.
 		if pause == 0 {
-			b.log.Error("cannot accept MQTT clients", "listener", l.Addr(), "error", err)
+			b.log.Error("cannot accept MQTT clients", "listener", s.Addr(), "error", err)
 		}
 		pause = min(max(2*pause, 10*time.Millisecond), time.Second)
 		select {
@@ -54,6 +56,9 @@ func (b *Broker) accept(ctx context.Context, l net.Listener) {
 		}
 	}
 }
+
+// reportInterval is how often the log is told of limits that were reached, at most.
+const reportInterval = 10 * time.Second
 
 // tend does what is due at some instant: sessions end, delayed wills are published, $SYS
 // is brought up to date.
@@ -66,8 +71,14 @@ func (b *Broker) tend(ctx context.Context) {
 	}
 	timer := time.NewTimer(0)
 	defer timer.Stop()
+	news, quiet := b.limited.news, (<-chan time.Time)(nil)
 	for {
 		select {
+		case <-news:
+			b.limited.report(b.log)
+			news, quiet = nil, time.After(reportInterval)
+		case <-quiet:
+			news, quiet = b.limited.news, nil
 		case <-timer.C:
 			b.expire()
 		case <-b.deadlines.earlier:

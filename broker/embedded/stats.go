@@ -49,8 +49,7 @@ type counters struct {
 	bytesIn, bytesOut        atomic.Uint64
 	delayed, delayedBytes    atomic.Int64
 	connections, devices     atomic.Int64
-	accepted, refused        atomic.Uint64
-	connects                 atomic.Uint64
+	accepted, connects       atomic.Uint64
 	sessions                 atomic.Int64
 	connected, most          atomic.Int64
 	takeovers, expired       atomic.Uint64
@@ -142,9 +141,18 @@ type Stats struct {
 	// Connections is how many MQTT clients have a connection, with or without their
 	// CONNECT, and Devices how many devices are connected.
 	Connections, Devices int
-	// Accepted counts connections of MQTT clients, and Refused those among them that
-	// were closed at once for want of room: max_connections.
-	Accepted, Refused uint64
+	// Pending is how many connections have not sent their CONNECT yet.
+	Pending int
+	// Accepted counts connections of MQTT clients.
+	Accepted uint64
+	// Refused counts connections that were not let in or had to go, by the limit that
+	// they have met with: max_connections, listener_max_connections,
+	// max_connections_per_address, connect_rate_per_address, max_pending_connections,
+	// connect_timeout.
+	Refused map[string]uint64
+	// Slowed counts how often somebody had to wait: connections by connect_rate,
+	// clients by max_packet_rate.
+	Slowed map[string]uint64
 	// Connects counts the CONNECT packets that came, and the connects of devices.
 	Connects uint64
 	// Connected is how many clients are connected to their session, devices included,
@@ -192,7 +200,6 @@ func (b *Broker) Stats() Stats {
 		Connections:     int(c.connections.Load()),
 		Devices:         int(c.devices.Load()),
 		Accepted:        c.accepted.Load(),
-		Refused:         c.refused.Load(),
 		Connects:        c.connects.Load(),
 		Connected:       int(c.connected.Load()),
 		MaxConnected:    int(c.most.Load()),
@@ -220,6 +227,8 @@ func (b *Broker) Stats() Stats {
 			st.Dropped[name] = c.dropped[why].Load()
 		}
 	}
+	st.Pending = b.clients.stats()
+	st.Refused, st.Slowed = b.limited.stats()
 	st.RetainedMessages, st.RetainedBytes = b.retained.stats()
 	st.Subscriptions, st.SharedSubscriptions, _ = b.topics.stats()
 	return st

@@ -26,7 +26,7 @@ func inBubble(t *testing.T, f func(t *testing.T, b *Broker), change ...func(*Opt
 
 func pipe(t *testing.T, b *Broker, v mqtt.Version) *peer {
 	client, server := net.Pipe()
-	b.serve(server)
+	b.serve(new(listener), server)
 	return newPeer(t, client, v)
 }
 

@@ -92,13 +92,13 @@ func upstreamMetrics(b *upstream.Broker) admin.Source {
 
 var embeddedTable = []metric[embedded.Stats]{
 	gauge("mqttsn_gateway_embedded_connections", "MQTT clients that are connected to the embedded broker.", func(s embedded.Stats) int { return s.Connections }),
+	gauge("mqttsn_gateway_embedded_connections_pending", "Connections of MQTT clients that have not sent their CONNECT yet.", func(s embedded.Stats) int { return s.Pending }),
 	gauge("mqttsn_gateway_embedded_devices", "MQTT-SN clients that are connected to the embedded broker.", func(s embedded.Stats) int { return s.Devices }),
 	gauge("mqttsn_gateway_embedded_sessions", "Sessions, those of clients that are away included.", func(s embedded.Stats) int { return s.Sessions }),
 	gauge("mqttsn_gateway_embedded_subscriptions", "Subscriptions of all sessions.", func(s embedded.Stats) int { return s.Subscriptions }),
 	gauge("mqttsn_gateway_embedded_retained_messages", "Messages that are retained.", func(s embedded.Stats) int { return s.RetainedMessages }),
 	gauge("mqttsn_gateway_embedded_retained_bytes", "Topic and payload octets of the messages that are retained.", func(s embedded.Stats) int { return s.RetainedBytes }),
 	gauge("mqttsn_gateway_embedded_queue_messages", "Messages with QoS 1 and 2 that wait for clients or for their acknowledgement.", func(s embedded.Stats) int { return s.QueuedMessages }),
-	counter("mqttsn_gateway_embedded_connections_refused_total", "Connections closed for want of room.", func(s embedded.Stats) uint64 { return s.Refused }),
 }
 
 // embeddedMetrics is what the embedded broker counts.
@@ -107,11 +107,15 @@ func embeddedMetrics(b *embedded.Broker) admin.Source {
 		packets  = "mqttsn_gateway_embedded_packets_total"
 		messages = "mqttsn_gateway_embedded_messages_total"
 		drops    = "mqttsn_gateway_embedded_drops_total"
+		refused  = "mqttsn_gateway_embedded_connections_refused_total"
+		slowed   = "mqttsn_gateway_embedded_slowed_total"
 	)
 	return admin.Source{
 		Families: append(families(embeddedTable),
 			admin.Family{Name: packets, Help: "MQTT packets received from MQTT clients and sent to them.", Kind: admin.Counter, Labels: []string{"direction"}},
 			admin.Family{Name: messages, Help: "Messages taken from publishers and handed to subscribers, each counted once.", Kind: admin.Counter, Labels: []string{"direction", "qos"}},
+			admin.Family{Name: refused, Help: "Connections of MQTT clients refused or ended since a limit was reached, by the limit's option.", Kind: admin.Counter, Labels: []string{"limit"}},
+			admin.Family{Name: slowed, Help: "Times that MQTT clients had to wait since a limit was reached, by the limit's option.", Kind: admin.Counter, Labels: []string{"limit"}},
 			admin.Family{Name: drops, Help: "Messages that did not reach a subscriber or were not taken from a publisher, by reason.", Kind: admin.Counter, Labels: []string{"reason"}}),
 		Collect: func(emit admin.Emit) {
 			st := b.Stats()
@@ -124,6 +128,12 @@ func embeddedMetrics(b *embedded.Broker) admin.Source {
 			}
 			for reason, n := range st.Dropped {
 				emit(drops, float64(n), reason)
+			}
+			for limit, n := range st.Refused {
+				emit(refused, float64(n), limit)
+			}
+			for limit, n := range st.Slowed {
+				emit(slowed, float64(n), limit)
 			}
 		},
 	}

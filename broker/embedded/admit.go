@@ -1,0 +1,260 @@
+package embedded
+
+import (
+	"context"
+	"errors"
+	"net"
+	"net/netip"
+	"sync"
+	"time"
+
+	"mqttsn-gateway/broker"
+	"mqttsn-gateway/broker/mqtt"
+)
+
+// clients are the open connections of MQTT clients. A connection is pending until it has
+// sent its CONNECT: those are bounded on their own, or who says nothing would keep out
+// who does.
+type clients struct {
+	mu        sync.Mutex
+	open      map[*client]struct{}
+	closed    bool           // nobody new is let in
+	group     sync.WaitGroup // of all goroutines that serve connections
+	connected int            // that are not pending
+	pending   pendingList
+	addresses map[netip.Addr]int // open connections; nil if they are not limited
+	rates     addressRates       // nil if they are not limited
+	rate      bucket             // of all
+}
+
+func (l *clients) init(o *Options) {
+	l.open = make(map[*client]struct{})
+	if o.MaxConnectionsPerAddress > 0 {
+		l.addresses = make(map[netip.Addr]int)
+	}
+	if o.ConnectRatePerAddress > 0 {
+		l.rates = make(addressRates)
+	}
+}
+
+// stage is how far a connection has come.
+type stage byte
+
+const (
+	pendingStage   stage = iota // it has not sent CONNECT
+	connectedStage              // it counts as a client
+	droppedStage                // it had to make room for others
+)
+
+// serve serves a new connection in a goroutine. It reports false, and closes it, if it is
+// not let in.
+func (b *Broker) serve(from *listener, conn net.Conn) bool {
+	c := &client{broker: b, conn: conn, listener: from}
+	c.out.client = c
+	c.out.direct = mqtt.NewWriter(conn)
+	c.decoder.From = mqtt.FromClient
+	if b.options.MaxPacketRate > 0 {
+		c.ended = make(chan struct{})
+	}
+	l := &b.clients
+	l.mu.Lock()
+	if l.closed {
+		l.mu.Unlock()
+		conn.Close()
+		return false
+	}
+	if what := l.mayOpen(c, addressOf(conn)); what != noLimit {
+		l.mu.Unlock()
+		b.limited.meet(what, conn.RemoteAddr())
+		conn.Close()
+		return false
+	}
+	var oldest *client
+	if l.pending.len >= b.options.MaxPendingConnections {
+		// In a flood the newest one is the likeliest to mean it: whoever does needs a
+		// moment only.
+		oldest = l.pending.oldest
+		l.pending.remove(oldest)
+		oldest.stage = droppedStage
+	}
+	l.open[c] = struct{}{}
+	l.pending.add(c)
+	b.stats.connections.Add(1)
+	b.stats.accepted.Add(1)
+	l.group.Go(c.run)
+	l.mu.Unlock()
+	if oldest != nil {
+		b.limited.meet(pendingLimit, oldest.conn.RemoteAddr())
+		oldest.conn.Close()
+	}
+	return true
+}
+
+// mayOpen judges a connection by where it comes from, and counts it there. The caller
+// holds l.mu.
+func (l *clients) mayOpen(c *client, from netip.Addr) limit {
+	o := &c.broker.options
+	switch {
+	case !from.IsValid():
+		return noLimit
+	case l.addresses != nil && l.addresses[from] >= o.MaxConnectionsPerAddress:
+		return addressLimit
+	case l.rates != nil && !l.rates.allow(from, c.broker.now(), o.ConnectRatePerAddress):
+		return addressRateLimit
+	case l.addresses != nil:
+		l.addresses[from]++
+	}
+	return noLimit
+}
+
+// admit lets a client in whose CONNECT has come, as far as there is room for it. It
+// reports false if it does not: the client was told, and the connection is ending.
+func (c *client) admit() bool {
+	l, o := &c.broker.clients, &c.broker.options
+	l.mu.Lock()
+	what := noLimit
+	switch own := c.listener.options.MaxConnections; {
+	case c.stage == droppedStage:
+		l.mu.Unlock()
+		c.gone = true
+		return false
+	case l.connected >= o.MaxConnections:
+		what = connectionsLimit
+	case own > 0 && c.listener.connected >= own:
+		what = listenerLimit
+	default:
+		l.pending.remove(c)
+		c.stage = connectedStage
+		l.connected++
+		c.listener.connected++
+	}
+	l.mu.Unlock()
+	if what != noLimit {
+		c.broker.limited.meet(what, c.conn.RemoteAddr())
+		c.refuse(broker.CodeQuota, limitNames[what]+" are connected")
+		return false
+	}
+	return true
+}
+
+// unheard counts a connection that ends before its CONNECT has come, if it had its time.
+func (c *client) unheard(err error) {
+	if errors.Is(err, errSilent) {
+		c.broker.limited.meet(connectTimeLimit, c.conn.RemoteAddr())
+	}
+}
+
+// remove forgets a connection that has ended.
+func (l *clients) remove(c *client) {
+	l.mu.Lock()
+	delete(l.open, c)
+	switch c.stage {
+	case pendingStage:
+		l.pending.remove(c)
+	case connectedStage:
+		l.connected--
+		c.listener.connected--
+	}
+	if from := addressOf(c.conn); l.addresses[from] > 1 {
+		l.addresses[from]--
+	} else {
+		delete(l.addresses, from)
+	}
+	l.mu.Unlock()
+	c.broker.stats.connections.Add(-1)
+}
+
+// stats is how many connections are pending.
+func (l *clients) stats() (pending int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.pending.len
+}
+
+// pace is called after a connection was let in, and waits until the next one may be. They
+// wait in the system's queue: when all clients come back at once, each gets in, and those
+// that are in are served meanwhile.
+func (b *Broker) pace(ctx context.Context, last net.Conn) {
+	rate := b.options.ConnectRate
+	if rate == 0 {
+		return
+	}
+	l := &b.clients
+	l.mu.Lock()
+	wait := l.rate.take(b.now(), 1, rate, 2*rate)
+	l.mu.Unlock()
+	if wait == 0 {
+		return
+	}
+	b.limited.meet(connectRateLimit, last.RemoteAddr())
+	timer := time.NewTimer(wait)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-ctx.Done():
+	}
+}
+
+// keepPace stops reading from a client that sends more packets than it may, for as long
+// as they are too many. Its connection fills up, and so it has to wait: nothing is lost,
+// and its keep alive does not end meanwhile. To disconnect it would have it come back at
+// once and send again what was not acknowledged.
+func (c *client) keepPace() {
+	rate := c.broker.options.MaxPacketRate
+	if rate == 0 {
+		return
+	}
+	wait := c.bucket.take(c.broker.now(), c.paced, rate, rate)
+	c.paced = 0
+	if wait == 0 {
+		return
+	}
+	c.broker.limited.meet(packetRateLimit, c.conn.RemoteAddr())
+	timer := time.NewTimer(wait)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-c.ended:
+	}
+}
+
+// isPaced reports whether packets of that type count. Acknowledgements do not: how many
+// there are is not up to the client.
+func isPaced(t mqtt.Type) bool {
+	switch t {
+	case mqtt.TypePuback, mqtt.TypePubrec, mqtt.TypePubrel, mqtt.TypePubcomp:
+		return false
+	}
+	return true
+}
+
+// pendingList is the pending connections, the oldest first.
+type pendingList struct {
+	oldest, newest *client
+	len            int
+}
+
+func (p *pendingList) add(c *client) {
+	if c.older = p.newest; c.older != nil {
+		c.older.newer = c
+	} else {
+		p.oldest = c
+	}
+	p.newest = c
+	p.len++
+}
+
+func (p *pendingList) remove(c *client) {
+	if c.older != nil {
+		c.older.newer = c.newer
+	} else {
+		p.oldest = c.newer
+	}
+	if c.newer != nil {
+		c.newer.older = c.older
+	} else {
+		p.newest = c.older
+	}
+	c.older, c.newer = nil, nil
+	p.len--
+}
