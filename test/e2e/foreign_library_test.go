@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"slices"
 	"testing"
 	"time"
 )
@@ -176,20 +177,20 @@ func (c *libraryClient) do(cmd command) {
 }
 
 // answer waits for what a command has to come to.
-func (c *libraryClient) answer(want string) event {
+func (c *libraryClient) answer(wanted ...string) event {
 	c.library.t.Helper()
 	timer := time.NewTimer(patience)
 	defer timer.Stop()
 	select {
 	case e := <-c.answers:
-		if e.Event != want {
-			c.library.t.Fatalf("%s: %s %v %s, want %s", c.id, e.Event, e.Codes, e.Error, want)
+		if !slices.Contains(wanted, e.Event) {
+			c.library.t.Fatalf("%s: %s %v %s, want %s", c.id, e.Event, e.Codes, e.Error, wanted)
 		}
 		return e
 	case <-c.library.ended:
 		c.library.t.Fatalf("%s has ended: %v", c.library.name, c.library.err)
 	case <-timer.C:
-		c.library.t.Fatalf("%s: no answer, want %s", c.id, want)
+		c.library.t.Fatalf("%s: no answer, want %s", c.id, wanted)
 	}
 	return event{}
 }

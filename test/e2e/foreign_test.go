@@ -7,6 +7,7 @@ import (
 	"os/exec"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -35,6 +36,12 @@ var kinds = []kind{
 	{"mqttjs-3.1.1", 4, dialMQTTjs},
 	{"mqttjs-5", 5, dialMQTTjs},
 	{"device", 0, dialDevice},
+}
+
+// shortName is that of the library.
+func (k kind) shortName() string {
+	name, _, _ := strings.Cut(k.name, "-")
+	return name
 }
 
 // peer is a client of any kind. What goes wrong ends the test.

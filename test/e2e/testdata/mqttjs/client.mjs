@@ -49,14 +49,22 @@ function connect (name, { port, version, clean, properties, will, aliases }) {
   client.on('error', (err) => say(name, 'failed', { codes: [err.code ?? 0], error: String(err) }))
 }
 
-// publish hands over all messages at once and tells when the last is acknowledged.
+// publish hands over all messages at once and tells when the last is acknowledged. The
+// reason codes of success are not told to the callbacks.
 function publish (name, { topic, payloads, qos, retain, properties }) {
+  const client = clients.get(name)
   const codes = []
+  const note = ({ cmd, reasonCode }) => { if (cmd === 'puback' || cmd === 'pubrec') codes.push(reasonCode ?? 0) }
+  client.on('packetreceive', note)
+  let left = payloads.length
+  const done = (err) => {
+    if (err && err.code === undefined) codes.push(-1)
+    if (--left > 0) return
+    client.off('packetreceive', note)
+    say(name, 'published', { codes })
+  }
   for (const payload of payloads) {
-    clients.get(name).publish(topic, payload, { qos, retain, properties: properties && toWire(properties) }, (err, packet) => {
-      codes.push(err ? err.code ?? -1 : packet?.reasonCode ?? 0)
-      if (codes.length === payloads.length) say(name, 'published', { codes })
-    })
+    client.publish(topic, payload, { qos, retain, properties: properties && toWire(properties) }, done)
   }
 }
 
