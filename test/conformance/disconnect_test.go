@@ -1,6 +1,8 @@
 package conformance
 
 import (
+	"fmt"
+
 	"mqttsn-gateway/broker/mqtt"
 )
 
@@ -31,6 +33,7 @@ var (
 			`30 03 0001 61`,
 			`00 00`,
 		} {
+			t.trying = first
 			c := t.dial()
 			c.octets("%s", first)
 			c.refused()
@@ -41,6 +44,7 @@ var (
 		watcher := t.connect("watcher")
 		watcher.subscribe("will", 0)
 		for _, flags := range []byte{1, 2, 4, 8} {
+			t.trying = fmt.Sprintf("%#x", flags)
 			c := t.connect("a", will(t.topic("will"), "lost"))
 			c.octets(`%02X 00`, 0xE0|flags)
 			c.failed(mqtt.CodeMalformed)
@@ -50,6 +54,7 @@ var (
 
 	_ = statement("MQTT-3.14.2-1", v5, "the broker disconnects with codes of DISCONNECT", func(t *T) {
 		for _, octets := range disconnections {
+			t.trying = octets
 			c := t.connect("a")
 			c.octets("%s", octets)
 			if p, ok := c.next().(*mqtt.Disconnect); ok {
@@ -63,6 +68,7 @@ var (
 		watcher := t.connect("watcher")
 		watcher.subscribe("will", 0)
 		for _, code := range []byte{0x01, 0x10, 0x84, 0xFF} {
+			t.trying = fmt.Sprintf("%#x", code)
 			c := t.connect("a", will(t.topic("will"), "lost"))
 			c.octets(`E0 02 %02X 00`, code)
 			c.failed(mqtt.CodeProtocolError, mqtt.CodeMalformed)
@@ -82,6 +88,7 @@ var (
 
 	_ = statement("MQTT-3.14.2-3 MQTT-3.14.2-4", v5, "no reason string or user property makes DISCONNECT too large", func(t *T) {
 		for _, octets := range disconnections {
+			t.trying = octets
 			c := t.connect("a", smallPackets)
 			c.octets("%s", octets)
 			if h, body, err := c.frame(); err == nil && len(body) > small-2 {
@@ -133,6 +140,7 @@ var (
 		watcher := t.connect("watcher")
 		watcher.subscribe("will", 0)
 		for _, code := range []mqtt.Code{mqtt.CodeDisconnectWithWill, mqtt.CodeUnspecified, mqtt.CodeAdministrative} {
+			t.trying = fmt.Sprintf("%#x", code)
 			c := t.connect("a", will(t.topic("will"), code.String()))
 			c.send(&mqtt.Disconnect{Code: code})
 			c.closed()
@@ -142,6 +150,7 @@ var (
 
 	_ = statement("MQTT-3.15.1-1", v5, "AUTH with flags ends the connection", func(t *T) {
 		for _, flags := range []byte{1, 2, 4, 8} {
+			t.trying = fmt.Sprintf("%#x", flags)
 			c := t.connect("a")
 			c.octets(`%02X 00`, 0xF0|flags)
 			c.failed(mqtt.CodeMalformed)
@@ -150,6 +159,7 @@ var (
 
 	_ = statement("MQTT-3.15.2-1", v5, "AUTH with a code that is not its own ends the connection", func(t *T) {
 		for _, code := range []byte{0x01, 0x17, 0x80, 0x87, 0xFF} {
+			t.trying = fmt.Sprintf("%#x", code)
 			c := t.connect("a")
 			c.octets(`F0 02 %02X 00`, code)
 			c.failed(mqtt.CodeProtocolError, mqtt.CodeMalformed)

@@ -1,6 +1,8 @@
 package conformance
 
 import (
+	"fmt"
+
 	"mqttsn-gateway/broker/mqtt"
 )
 
@@ -9,6 +11,7 @@ import (
 var (
 	_ = statement("MQTT-4.12.0-1 MQTT-4.12.0-4", v5, "an authentication method that the broker does not know is refused", func(t *T) {
 		for _, method := range []string{"", "SCRAM-SHA-256", "none"} {
+			t.trying = method
 			c := t.dial()
 			p := &mqtt.Connect{CleanStart: true, ClientID: []byte(t.id("a"))}
 			p.Properties.AuthenticationMethod = []byte(method)
@@ -31,6 +34,7 @@ var (
 
 	_ = statement("MQTT-4.12.0-7", v5, "AUTH of a client without authentication method is a protocol error", func(t *T) {
 		for _, auth := range []string{`F0 00`, `F0 02 18 00`, `F0 05 18 03 15 0000`} {
+			t.trying = auth
 			c := t.connect("a")
 			c.octets("%s", auth)
 			c.failed(mqtt.CodeProtocolError, mqtt.CodeMalformed)
@@ -60,10 +64,12 @@ var (
 			`10 00`,                            // CONNECT, empty and the second
 			`82 0A 0001 00 0009 616263 000000`, // a filter longer than the packet
 		} {
+			t.trying = octets
 			c := t.connect("a")
 			c.octets("%s", octets)
 			c.failed()
 		}
+		t.trying = "the other connection"
 		other.publish("y", "1", 0)
 		other.publish("x", "2", 0)
 		other.takes("2", 0)
@@ -77,6 +83,7 @@ var (
 			`C0 01 00`,
 			`C2 00`,
 		} {
+			t.trying = octets
 			c := t.connect("a")
 			c.octets("%s", octets)
 			c.failed()
@@ -92,6 +99,7 @@ var (
 			`82 09 0001 02 0B 00 0001 'x' 00`, // subscription identifier 0
 			`E0 07 00 05 11 00000001`,         // session expiry though CONNECT had none
 		} {
+			t.trying = octets
 			c := t.connect("a")
 			c.octets("%s", octets)
 			c.failed(mqtt.CodeMalformed, mqtt.CodeProtocolError)
@@ -113,6 +121,7 @@ var (
 
 	_ = statement("MQTT-4.13.2-1", v5, "a failure in a client's DISCONNECT ends the connection", func(t *T) {
 		for _, code := range []mqtt.Code{mqtt.CodeUnspecified, mqtt.CodeMalformed, mqtt.CodeReceiveMaximum} {
+			t.trying = fmt.Sprintf("%#x", code)
 			c := t.connect("a")
 			c.send(&mqtt.Disconnect{Code: code})
 			c.closed()

@@ -12,6 +12,7 @@ import (
 var (
 	_ = statement("MQTT-3.8.1-1", both, "SUBSCRIBE with other flags than 0010 ends the connection", func(t *T) {
 		for _, flags := range []byte{0, 1, 3, 6, 10, 15} {
+			t.trying = fmt.Sprintf("%#x", flags)
 			c := t.connect("a")
 			c.packet(0x80|flags, `0001 %s "%s" 00`, t.noProps(), t.topic("x"))
 			c.failed(mqtt.CodeMalformed)
@@ -20,6 +21,7 @@ var (
 
 	_ = statement("MQTT-3.8.3-1", both, "a filter that is not UTF-8 is not subscribed to", func(t *T) {
 		for _, filter := range []string{"61C328", "61EDA080", "FF"} {
+			t.trying = filter
 			c := t.connect("a")
 			c.packet(0x82, `0001 %s 00%02X %s 00`, t.noProps(), len(filter)/2, filter)
 			c.rejected()
@@ -49,6 +51,7 @@ var (
 
 	_ = statement("MQTT-3.8.3-5", v5, "reserved subscription options end the connection", func(t *T) {
 		for _, options := range []byte{0x40, 0x80, 0xC1} {
+			t.trying = fmt.Sprintf("%#x", options)
 			c := t.connect("a")
 			c.packet(0x82, `0001 00 "%s" %02X`, t.topic("x"), options)
 			c.failed(mqtt.CodeMalformed)
@@ -62,6 +65,7 @@ var (
 
 	_ = statement("MQTT311-3.8.3-4", v311, "anything but a QoS after the filter ends the connection", func(t *T) {
 		for _, options := range []byte{0x03, 0x04, 0x08, 0x10, 0x20, 0x40, 0x80} {
+			t.trying = fmt.Sprintf("%#x", options)
 			c := t.connect("a")
 			c.packet(0x82, `0001 "%s" %02X`, t.topic("x"), options)
 			c.failed()

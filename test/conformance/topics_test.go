@@ -1,6 +1,7 @@
 package conformance
 
 import (
+	"fmt"
 	"strings"
 
 	"mqttsn-gateway/broker/embedded"
@@ -15,7 +16,9 @@ func meets(t *T, filter string, topics ...string) {
 	t.Helper()
 	pub, c := t.connect("pub"), t.connect("a")
 	c.subscribe(filter, 0)
+	defer func() { t.trying = "" }()
 	for _, topic := range topics {
+		t.trying = fmt.Sprintf("%.40q for %.40q", filter, topic)
 		topic, want := strings.CutPrefix(topic, "yes ")
 		pub.publish(topic, topic, 1)
 		if want {
@@ -31,6 +34,8 @@ func meets(t *T, filter string, topics ...string) {
 // notation of octets.
 func noFilter(t *T, filter string) {
 	t.Helper()
+	t.trying = filter
+	defer func() { t.trying = "" }()
 	c := t.connect("a")
 	c.packet(0x82, `0001 %s %s 00`, t.noProps(), filter)
 	c.rejected()
@@ -50,6 +55,8 @@ func noFilter(t *T, filter string) {
 // have a will there.
 func noTopic(t *T, topic string) {
 	t.Helper()
+	t.trying = topic
+	defer func() { t.trying = "" }()
 	c := t.connect("a")
 	c.packet(0x30, `%s %s 'x'`, topic, t.noProps())
 	c.failed(mqtt.CodeTopicName, mqtt.CodeMalformed, mqtt.CodeProtocolError)

@@ -1,6 +1,7 @@
 package conformance
 
 import (
+	"fmt"
 	"slices"
 
 	"mqttsn-gateway/broker/mqtt"
@@ -11,6 +12,7 @@ import (
 var (
 	_ = statement("MQTT-3.10.1-1", both, "UNSUBSCRIBE with other flags than 0010 ends the connection", func(t *T) {
 		for _, flags := range []byte{0, 1, 3, 6, 10, 15} {
+			t.trying = fmt.Sprintf("%#x", flags)
 			c := t.connect("a")
 			c.packet(0xA0|flags, `0001 %s "%s"`, t.noProps(), t.topic("x"))
 			c.failed(mqtt.CodeMalformed)
@@ -19,6 +21,7 @@ var (
 
 	_ = statement("MQTT-3.10.3-1", both, "a filter that is not UTF-8 is not unsubscribed from", func(t *T) {
 		for _, filter := range []string{"61C328", "61EDA080", "FF"} {
+			t.trying = filter
 			c := t.connect("a")
 			c.packet(0xA2, `0001 %s 00%02X %s`, t.noProps(), len(filter)/2, filter)
 			c.rejected()
