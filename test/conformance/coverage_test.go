@@ -102,7 +102,7 @@ func TestStatements(t *testing.T) {
 // checkStatement checks one line; named says that a test has the id.
 func checkStatement(t *testing.T, n numbered, named bool) {
 	t.Helper()
-	if !slices.Contains([]string{"server", "client", "both", "none"}, n.binds) {
+	if !slices.Contains([]string{"server", "client", "both"}, n.binds) {
 		t.Errorf("%s binds %q", n.id, n.binds)
 	}
 	if words := len(strings.Fields(n.about)); words == 0 || words > 14 {
@@ -111,13 +111,8 @@ func checkStatement(t *testing.T, n numbered, named bool) {
 	how, what, _ := strings.Cut(n.covered, ": ")
 	switch how {
 	case "test":
-		if !named && n.covered == "test" {
+		if !named {
 			t.Errorf("%s: no test names it", n.id)
-		}
-	case "codec":
-		name, _, _ := strings.Cut(what, " ")
-		if !hasTest(t, filepath.Join("..", "..", "broker", "mqtt"), name) {
-			t.Errorf("%s: broker/mqtt has no test %q", n.id, name)
 		}
 	case "not testable":
 		if what == "" {
@@ -133,23 +128,4 @@ func checkStatement(t *testing.T, n numbered, named bool) {
 	if named && how != "test" {
 		t.Errorf("%s: a test names it, and testdata/statements.csv says %q", n.id, n.covered)
 	}
-}
-
-// hasTest reports whether a package has a test of that name.
-func hasTest(t *testing.T, dir, name string) bool {
-	t.Helper()
-	files, err := filepath.Glob(filepath.Join(dir, "*_test.go"))
-	if err != nil || len(files) == 0 {
-		t.Fatalf("no tests in %s: %v", dir, err)
-	}
-	for _, file := range files {
-		text, err := os.ReadFile(file)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if strings.Contains(string(text), "\nfunc "+name+"(") {
-			return true
-		}
-	}
-	return false
 }

@@ -123,7 +123,7 @@ var (
 		}
 	})
 
-	_ = statement("MQTT-4.3.3-4", v5, "QoS 2: a PUBREC that refuses the message is not answered", func(t *T) {
+	_ = statement("MQTT-4.3.3-4b", v5, "QoS 2: a PUBREC that refuses the message is not answered", func(t *T) {
 		pub, c := t.connect("pub"), t.connect("a")
 		c.subscribe("x", 2)
 		pub.publish("x", "1", 2)

@@ -64,7 +64,7 @@ var (
 		}
 	})
 
-	_ = statement("MQTT-3.14.2-1", v5, "a client that disconnects with another code has not left in order", func(t *T) {
+	_ = statement("MQTT-3.14.2-1b", v5, "a client that disconnects with another code has not left in order", func(t *T) {
 		watcher := t.connect("watcher")
 		watcher.subscribe("will", 0)
 		for _, code := range []byte{0x01, 0x10, 0x84, 0xFF} {
@@ -119,7 +119,7 @@ var (
 		c.closed()
 	})
 
-	_ = statement("MQTT-3.14.4-1", both, "what a client sends after its DISCONNECT is not heard", func(t *T) {
+	_ = statement("MQTT-3.14.4-1b", both, "what a client sends after its DISCONNECT is not heard", func(t *T) {
 		c, sub := t.connect("a"), t.connect("sub")
 		sub.subscribe("x", 0)
 		c.send(&mqtt.Disconnect{}, &mqtt.Publish{Topic: []byte(t.topic("x")), Payload: []byte("late")})
@@ -136,7 +136,7 @@ var (
 		watcher.quiet()
 	})
 
-	_ = statement("MQTT-3.14.4-3", v5, "DISCONNECT with another code publishes the will", func(t *T) {
+	_ = statement("MQTT-3.14.4-3b", v5, "DISCONNECT with another code publishes the will", func(t *T) {
 		watcher := t.connect("watcher")
 		watcher.subscribe("will", 0)
 		for _, code := range []mqtt.Code{mqtt.CodeDisconnectWithWill, mqtt.CodeUnspecified, mqtt.CodeAdministrative} {

@@ -75,7 +75,7 @@ var (
 		other.takes("2", 0)
 	})
 
-	_ = statement("MQTT-4.13.1-1 MQTT-2.1.3-1", both, "packets that only a server sends, and PINGREQ with anything in it, end the connection", func(t *T) {
+	_ = statement("MQTT-4.13.1-1b MQTT-2.1.3-1c", both, "packets that only a server sends, and PINGREQ with anything in it, end the connection", func(t *T) {
 		for _, octets := range []string{
 			`90 03 0001 00`, // SUBACK
 			`B0 02 0001`,    // UNSUBACK
@@ -90,7 +90,7 @@ var (
 		}
 	})
 
-	_ = statement("MQTT-4.13.1-1", v5, "properties that are wrong end the connection", func(t *T) {
+	_ = statement("MQTT-4.13.1-1c", v5, "properties that are wrong end the connection", func(t *T) {
 		for _, octets := range []string{
 			`30 08 0001 'x' 04 01 00 01 00`,   // payload format, twice
 			`30 06 0001 'x' 02 7F 00`,         // an unknown property
@@ -119,7 +119,7 @@ var (
 		c.failed()
 	})
 
-	_ = statement("MQTT-4.13.2-1", v5, "a failure in a client's DISCONNECT ends the connection", func(t *T) {
+	_ = statement("MQTT-4.13.2-1b", v5, "a failure in a client's DISCONNECT ends the connection", func(t *T) {
 		for _, code := range []mqtt.Code{mqtt.CodeUnspecified, mqtt.CodeMalformed, mqtt.CodeReceiveMaximum} {
 			t.trying = fmt.Sprintf("%#x", code)
 			c := t.connect("a")

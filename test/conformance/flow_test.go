@@ -43,7 +43,7 @@ var (
 		c.gets("5", 2)
 	})
 
-	_ = statement("MQTT-4.9.0-2", v5, "the quota is that of the connection, and begins anew", func(t *T) {
+	_ = statement("MQTT-4.9.0-2b", v5, "the quota is that of the connection, and begins anew", func(t *T) {
 		pub, c := t.connect("pub"), t.connect("a", lasting, receiveMaximum(3))
 		c.subscribe("x", 1)
 		for i := range 5 {

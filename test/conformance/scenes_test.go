@@ -135,7 +135,7 @@ func (c *client) within(octets int) mqtt.Type {
 // that says no more than it must.
 func smallPackets(c *mqtt.Connect) { c.Properties.MaximumPacketSize = small }
 
-const small = 60
+const small = 20
 
 // oneOf expects codes that are in the list.
 func (t *T) oneOf(list []mqtt.Code, codes ...mqtt.Code) {

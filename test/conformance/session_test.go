@@ -53,7 +53,7 @@ var (
 		}
 	})
 
-	_ = statement("MQTT-4.1.0-2", v5, "a session ends when its expiry has passed", func(t *T) {
+	_ = statement("MQTT-4.1.0-2b", v5, "a session ends when its expiry has passed", func(t *T) {
 		watcher := t.connect("watcher")
 		watcher.subscribe("will", 0)
 		c := t.connect("a", lasting, will(t.topic("will"), "the end", func(w *mqtt.Will) {
@@ -132,7 +132,7 @@ var (
 		c.quiet()
 	})
 
-	_ = statement("MQTT-4.4.0-1", v5, "while the connection lasts nothing is sent again", func(t *T) {
+	_ = statement("MQTT-4.4.0-1b", v5, "while the connection lasts nothing is sent again", func(t *T) {
 		pub, c := t.connect("pub"), t.connect("a", lasting)
 		c.subscribe("x", 2)
 		pub.publish("x", "1", 1)

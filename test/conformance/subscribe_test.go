@@ -96,7 +96,7 @@ var (
 		c.quiet()
 	})
 
-	_ = statement("MQTT-3.8.4-3", v5, "the subscription that replaces another has its own identifier and options", func(t *T) {
+	_ = statement("MQTT-3.8.4-3b", v5, "the subscription that replaces another has its own identifier and options", func(t *T) {
 		c, pub := t.connect("a"), t.connect("pub")
 		c.subscribe("x", 0, func(s *mqtt.Subscribe) { s.Properties.SubscriptionID = 7 })
 		c.subscribe("x", 0, func(s *mqtt.Subscribe) {
@@ -130,7 +130,7 @@ var (
 		c.quiet()
 	})
 
-	_ = statement("MQTT-3.8.4-4", both, "replacing a subscription loses no message", func(t *T) {
+	_ = statement("MQTT-3.8.4-4b", both, "replacing a subscription loses no message", func(t *T) {
 		const messages, times = 200, 20
 		c, pub := t.connect("a"), t.connect("pub")
 		c.subscribe("x", 0)
