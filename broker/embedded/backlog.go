@@ -1,54 +1,110 @@
 package embedded
 
-// backlog holds the retained messages that a connected client is still to get for its
-// new subscriptions. They are sent as fast as the client takes them, however many there
-// are: unlike others they do not come faster than that.
+import "weak"
+
+// backlog holds the retained messages that a client is still to get for its new
+// subscriptions. They are sent as fast as the client takes them, however many there are:
+// unlike others they do not come faster than that.
 type backlog struct {
-	items []retainedItem // from head on
-	head  int
+	parts []retainedPart
+	len   int // sum of the parts'
 }
 
-type retainedItem struct {
-	message *message
-	rare    *rare // for its subscription identifier; nil for none
-	qos     byte
+// retainedPart is what one subscription asks for. It does not keep the messages: one that
+// is replaced meanwhile need not be sent any more.
+type retainedPart struct {
+	messages []weak.Pointer[message]
+	own      []*message // those among them that nobody else keeps, the broker's own
+	rare     *rare      // for the subscription identifier; nil for none
+	qos      byte
 }
 
-func (i retainedItem) delivery() delivery {
-	return delivery{message: i.message, rare: i.rare, qos: i.qos, retain: true}
-}
+// retainedCost is what a message in a backlog counts against max_queued_bytes_total.
+const retainedCost = 8
 
-// addBacklog notes a retained message to be sent. The caller holds s.mu.
-func (s *session) addBacklog(item retainedItem) {
+// keepsFilled is how many retained messages a new subscription gets at most while there is
+// no room for more in all queues together.
+const keepsFilled = 1000
+
+// addBacklog notes retained messages to be sent. The caller holds s.mu.
+func (s *session) addBacklog(found []*message, w *wanted) {
+	b := s.broker
+	room := b.options.MaxRetainedMessages + sysTopics
+	if s.backlog != nil {
+		room -= s.backlog.len
+	}
+	if n := len(found) - room; n > 0 {
+		// The client subscribes again and again and does not read.
+		b.stats.dropped[slowClient].Add(uint64(n))
+		found = found[:room]
+	}
+	if n := len(found) - keepsFilled; n > 0 && b.filled(false) {
+		b.stats.dropped[brokerFull].Add(uint64(n))
+		found = found[:keepsFilled]
+	}
+	if len(found) == 0 {
+		return
+	}
+	part := retainedPart{messages: make([]weak.Pointer[message], len(found)), qos: w.sub.qos}
+	for i, m := range found {
+		part.messages[i] = weak.Make(m)
+		if isSys(m.Topic) {
+			part.own = append(part.own, m)
+		}
+	}
+	if w.sub.id != 0 {
+		part.rare = &rare{ids: []uint32{w.sub.id}}
+	}
 	if s.backlog == nil {
 		s.backlog = new(backlog)
 	}
-	b := s.backlog
-	if len(b.items)-b.head >= s.broker.options.MaxRetainedMessages+sysTopics {
-		// The client subscribes again and again and does not read.
-		s.broker.stats.drop(slowClient)
-		return
+	s.backlog.parts = append(s.backlog.parts, part)
+	s.backlog.len += len(found)
+	b.stats.held.Add(int64(retainedCost * len(found)))
+}
+
+// next is the message that is to be sent next, and how; nil if it need not be sent.
+func (l *backlog) next(s *session) (*message, delivery) {
+	p := &l.parts[0]
+	m := p.messages[0].Value()
+	switch {
+	case m == nil || !s.broker.retained.current(m):
+		// It has been replaced, and the client got or gets the new one.
+		return nil, delivery{}
+	case m.expires != 0 && m.expires <= s.broker.now():
+		s.broker.stats.drop(expired)
+		return nil, delivery{}
 	}
-	b.items = append(b.items, item)
+	return m, delivery{message: m, rare: p.rare, qos: min(m.QoS, p.qos), retain: true} // [MQTT-3.3.1-9]
+}
+
+// skip goes on to the next message.
+func (l *backlog) skip(s *session) {
+	p := &l.parts[0]
+	p.messages = p.messages[1:]
+	l.len--
+	s.broker.stats.held.Add(-retainedCost)
+	if len(p.messages) == 0 {
+		l.parts[0] = retainedPart{}
+		l.parts = l.parts[1:]
+	}
+	if l.len == 0 {
+		s.backlog = nil
+	}
 }
 
 // sendBacklog sends or queues the next retained message. It reports false if there was
 // no room for it. The caller holds s.mu.
 func (s *session) sendBacklog(t *tally) bool {
-	b := s.backlog
-	item := b.items[b.head]
-	m := item.message
+	m, d := s.backlog.next(s)
 	switch {
-	case m.expires != 0 && m.expires <= s.broker.now():
-		s.broker.stats.drop(expired)
-	case !s.broker.retained.current(m):
-		// It has been replaced, and the client got or gets the new one.
-	case item.qos > 0:
-		s.enqueue(item.delivery(), t) // there is room: all that was queued is in flight
+	case m == nil:
+	case d.qos > 0:
+		s.enqueue(d, t) // there is room: all that was queued is in flight
 	default:
 		p := newPublication()
 		p.carry(m)
-		why := s.line.pass(p, true, item.rare)
+		why := s.line.pass(p, true, d.rare)
 		t.sentBytes += p.tally.sentBytes
 		p.release()
 		if why == slowClient {
@@ -60,27 +116,23 @@ func (s *session) sendBacklog(t *tally) bool {
 			t.sent[0]++
 		}
 	}
-	b.items[b.head] = retainedItem{}
-	if b.head++; b.head == len(b.items) {
-		s.backlog = nil
-	}
+	s.backlog.skip(s)
 	return true
 }
 
 // dropBacklog is for when the client goes: its session keeps what fits into its queue.
 // The caller holds s.mu.
 func (s *session) dropBacklog() {
-	if s.backlog == nil {
-		return
-	}
 	var t tally
-	for _, item := range s.backlog.items[s.backlog.head:] {
-		if item.qos == 0 {
+	for s.backlog != nil {
+		switch m, d := s.backlog.next(s); {
+		case m == nil:
+		case d.qos == 0:
 			s.broker.stats.drop(clientAway)
-		} else if !s.full(item.message) {
-			s.enqueue(item.delivery(), &t)
+		case !s.full(m):
+			s.enqueue(d, &t)
 		}
+		s.backlog.skip(s)
 	}
 	s.broker.stats.add(&t)
-	s.backlog = nil
 }

@@ -1,6 +1,7 @@
 package embedded
 
 import (
+	"hash/maphash"
 	"log/slog"
 	"sync"
 	"sync/atomic"
@@ -21,7 +22,7 @@ type Broker struct {
 
 	topics    topics
 	retained  retained
-	retaining sync.Mutex // by who publishes retained messages, see publish
+	retaining stripes // by who publishes retained messages, see publish
 	deadlines deadlines
 	stats     counters
 	dirty     dirty
@@ -50,6 +51,7 @@ func New(o Options, log *slog.Logger) (*Broker, error) {
 		topics:    newTopics(o.MaxTopicLevels),
 		retained:  retained{maxMessages: o.MaxRetainedMessages, maxBytes: o.MaxRetainedBytes},
 		deadlines: newDeadlines(),
+		retaining: stripes{seed: maphash.MakeSeed()},
 		full:      make(chan string, 64),
 		wake:      func() {},
 	}

@@ -83,6 +83,9 @@ func checkAccounts(t *testing.T, b *Broker) {
 		if bytes != s.queue.bytes || s.line != nil {
 			t.Errorf("session %q: %d octets are queued, counted %d; line %v", s.id, bytes, s.queue.bytes, s.line)
 		}
+		if s.backlog != nil {
+			held += retainedCost * s.backlog.len
+		}
 		queued += s.queue.len()
 		subscriptions += s.filters.len()
 		s.mu.Unlock()

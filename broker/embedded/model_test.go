@@ -158,9 +158,11 @@ func (m *model) enqueue(s *modelSession, d *modelDelivery) {
 
 func (m *model) dropBacklog(s *modelSession) {
 	for _, d := range s.backlog {
-		if d.qos == 0 {
+		switch {
+		case m.retained[d.message.topic] != d.message: // it was replaced
+		case d.qos == 0:
 			m.dropped["client_away"]++
-		} else {
+		default:
 			m.enqueue(s, d)
 		}
 	}

@@ -169,27 +169,44 @@ func (o *output) flush() {
 		}
 		if n < len(buf.b) {
 			o.mu.Lock()
-			if o.failed {
-				o.mu.Unlock()
-				return
-			}
-			o.drained = make(chan struct{})
-			o.delay(buf.packets, o.size)
-			if o.pending != nil {
-				o.delay(o.pending.packets, 0)
-			}
-			o.client.broker.clients.group.Go(func() { o.drain(buf, n) })
-			o.mu.Unlock()
+			o.handOver(buf, n)
 			return
 		}
 		o.wrote(buf)
+		if o.stalled && o.pending == nil {
+			// What the session has left may be much: whoever flushes goes on meanwhile.
+			o.handOver(nil, 0)
+			return
+		}
 	}
+}
+
+// handOver leaves it to a goroutine of the connection's own to write the rest of buf, nil
+// for none, and all that is added until then. It is called with the output locked, and
+// unlocks it.
+func (o *output) handOver(buf *buffer, n int) {
+	defer o.mu.Unlock()
+	if o.failed {
+		return
+	}
+	o.drained = make(chan struct{})
+	o.delay(0, o.size)
+	for _, b := range []*buffer{buf, o.pending} {
+		if b != nil {
+			o.delay(b.packets, 0)
+		}
+	}
+	o.client.broker.clients.group.Go(func() { o.drain(buf, n) })
 }
 
 // drain writes what could not be written without waiting, and all that is added until
 // then. buf is written up to n.
 func (o *output) drain(buf *buffer, n int) {
 	conn := o.client.conn
+	if buf == nil {
+		o.mu.Lock()
+		buf = o.next()
+	}
 	for ; buf != nil; buf = o.next() {
 		if o.ending() {
 			_ = conn.SetWriteDeadline(time.Now().Add(lingerTime))

@@ -22,8 +22,9 @@ func (b *Broker) publish(p *publication, r *route) broker.Code {
 	if p.Retain {
 		// Subscribers see the messages of a topic in the order in which they replaced
 		// each other, so that the last one is the retained one.
-		b.retaining.Lock()
-		defer b.retaining.Unlock()
+		order := b.retaining.of(p.Topic)
+		order.Lock()
+		defer order.Unlock()
 		if !b.retain(p) && p.refuse {
 			return broker.CodeQuota
 		}

@@ -1,10 +1,22 @@
 package embedded
 
 import (
+	"hash/maphash"
 	"strings"
 	"sync"
 	"time"
 )
+
+// stripes are locks that share the topics among them: a message for many subscribers keeps
+// few others waiting.
+type stripes struct {
+	seed  maphash.Seed
+	locks [64]sync.Mutex
+}
+
+func (s *stripes) of(topic string) *sync.Mutex {
+	return &s.locks[maphash.String(s.seed, topic)%uint64(len(s.locks))]
+}
 
 // retained keeps the last retained message of each topic, by levels.
 type retained struct {

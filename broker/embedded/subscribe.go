@@ -1,6 +1,8 @@
 package embedded
 
 import (
+	"slices"
+
 	"mqttsn-gateway/broker"
 	"mqttsn-gateway/broker/mqtt"
 )
@@ -11,7 +13,7 @@ type wanted struct {
 	sub      subscription
 	handling mqtt.RetainHandling
 	code     broker.Code // the answer: a failure, or success
-	retained []*message  // to be sent for it
+	retained bool        // retained messages are to be sent for it
 }
 
 // subscribe makes subscriptions, lets the client be answered, and then gives it the
@@ -19,33 +21,55 @@ type wanted struct {
 // any more.
 func (s *session) subscribe(l line, all []wanted, answer func()) bool {
 	s.mu.Lock()
-	defer s.mu.Unlock()
 	if s.line != l {
+		s.mu.Unlock()
 		return false
 	}
 	for i := range all {
 		s.add(&all[i])
 	}
 	answer()
+	s.mu.Unlock()
 	for i := range all {
-		w := &all[i]
-		var r *rare
-		if w.sub.id != 0 {
-			r = &rare{ids: []uint32{w.sub.id}}
-		}
-		for _, m := range w.retained {
-			if !w.sub.noLocal || m.from != s.id {
-				s.addBacklog(retainedItem{m, r, min(m.QoS, w.sub.qos)}) // [MQTT-3.3.1-9]
-			}
+		if all[i].retained && !s.remember(&all[i]) {
+			break
 		}
 	}
-	var t tally
-	s.pump(&t)
-	s.broker.stats.add(&t)
 	return true
 }
 
-// add makes one subscription, and collects the retained messages for it.
+// remember sends the client, or queues, the retained messages for a new subscription. To
+// find them may take a while, in which the session is not locked: what is published then
+// is sent anyway. It reports false if the session has ended, or the broker.
+func (s *session) remember(w *wanted) bool {
+	b := s.broker
+	if !b.Up() {
+		return false
+	}
+	found := b.retained.match(w.filter, b.now())
+	if isSys(w.filter) {
+		found = append(found, b.sys.match(w.filter)...)
+	}
+	if w.sub.noLocal {
+		found = slices.DeleteFunc(found, func(m *message) bool { return m.from == s.id })
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.ended {
+		return false
+	}
+	s.addBacklog(found, w)
+	if s.line == nil {
+		s.dropBacklog()
+		s.file()
+	}
+	var t tally
+	s.pump(&t)
+	b.stats.add(&t)
+	return true
+}
+
+// add makes one subscription.
 func (s *session) add(w *wanted) {
 	b := s.broker
 	if w.code.Failed() {
@@ -66,13 +90,7 @@ func (s *session) add(w *wanted) {
 	if share, _ := splitShare(w.filter); share != "" {
 		return // no retained messages for those who share [MQTT 5, 4.8.2]
 	}
-	if w.handling == mqtt.RetainOnSubscribe || w.handling == mqtt.RetainOnNewSubscribe && added {
-		// After the subscription is made: what is retained from now on is sent anyway.
-		w.retained = b.retained.match(w.filter, b.now())
-		if isSys(w.filter) {
-			w.retained = append(w.retained, b.sys.match(w.filter)...)
-		}
-	}
+	w.retained = w.handling == mqtt.RetainOnSubscribe || w.handling == mqtt.RetainOnNewSubscribe && added
 }
 
 // unsubscribe ends subscriptions. It reports which of them there were; ok is false, and
