@@ -50,5 +50,5 @@
 // connected and has room in its queue; with none, to the queue of the next member. All
 // versions and devices can share, as with Mosquitto.
 //
-// Topic aliases and enhanced authentication are not offered, and CONNACK says so.
+// Enhanced authentication is not offered: whoever asks for it is refused [MQTT-4.12.0-1].
 package embedded
