@@ -75,7 +75,7 @@ func (l *backlog) next(s *session) (*message, delivery) {
 		s.broker.stats.drop(expired)
 		return nil, delivery{}
 	}
-	return m, delivery{message: m, rare: p.rare, qos: min(m.QoS, p.qos), retain: true} // [MQTT-3.3.1-9]
+	return m, delivery{message: m, rare: p.rare, qos: s.broker.outgoing(m.QoS, p.qos), retain: true} // [MQTT-3.3.1-9]
 }
 
 // skip goes on to the next message.

@@ -110,9 +110,9 @@ func (b *Broker) tell(to broker.Receiver, ev broker.Event) {
 	}
 }
 
-// Lost is how many QoS 1 and 2 messages were dropped for a client because its queue, or
-// all queues together, were full, since its session began: the part of [Stats.Dropped]
-// queue_full and broker_full that is its own.
+// Lost is how many messages were dropped for a client because its queue, or all queues
+// together, were full, since its session began: the part of [Stats.Dropped] queue_full and
+// broker_full that is its own.
 // It is 0 for a client without a session.
 func (b *Broker) Lost(clientID string) uint64 {
 	b.mu.Lock()

@@ -78,6 +78,11 @@ type Options struct {
 	// messages are sent again.
 	MaxInflightMessages int `mapstructure:"max_inflight_messages"`
 
+	// MaxInflightBytes is how many octets of topics and payloads with QoS 1 and 2 are in
+	// flight to a client: another message is sent only below it, 0 (no limit) to
+	// 1073741824. Default 0. Less makes large messages wait for each other.
+	MaxInflightBytes int `mapstructure:"max_inflight_bytes"`
+
 	// ReceiveMaximum is how many messages with QoS 1 and 2 an MQTT 5 client may send
 	// before the first is acknowledged, 1 to 65535. Default 1000, which keeps a client
 	// busy that is half a second away. One that sends more is disconnected with "receive
@@ -143,6 +148,17 @@ type Options struct {
 	// MQTT 5 clients and devices, are refused with "quota exceeded". The process needs
 	// up to twice as much. More lets many sleeping clients have longer queues.
 	MaxQueuedBytesTotal int `mapstructure:"max_queued_bytes_total"`
+
+	// QueueQoS0Messages queues messages with QoS 0, too, for clients that are away and have
+	// a session, and for those that still have to get what was queued meanwhile. Default
+	// false: then they are dropped and counted as client_away. They count for the limits of
+	// the queue.
+	QueueQoS0Messages bool `mapstructure:"queue_qos0_messages"`
+
+	// UpgradeOutgoingQoS sends all messages with the QoS that the subscription was granted,
+	// even if they were published with a lower one. Default false, as the specification
+	// says [MQTT-3.8.4-8].
+	UpgradeOutgoingQoS bool `mapstructure:"upgrade_outgoing_qos"`
 
 	// MaxRetainedMessages is how many retained messages are kept, 0 to 100000000.
 	// Default 100000. Beyond it no further topic gets one: QoS 1 and 2 are refused with
@@ -219,6 +235,7 @@ func (o Options) Validate() error {
 		{"max_topic_levels", o.MaxTopicLevels, 1, 1000},
 		{"max_subscriptions", o.MaxSubscriptions, 1, 1_000_000},
 		{"max_inflight_messages", o.MaxInflightMessages, 1, 65535},
+		{"max_inflight_bytes", o.MaxInflightBytes, 0, 1 << 30},
 		{"receive_maximum", o.ReceiveMaximum, 1, 65535},
 		{"max_topic_alias", o.MaxTopicAlias, 0, 65535},
 		{"max_topic_alias_broker", o.MaxTopicAliasBroker, 0, 65535},

@@ -37,6 +37,7 @@ func TestOptions(t *testing.T) {
 		"max_topic_levels":       func(o *Options) { o.MaxTopicLevels = 0 },
 		"max_subscriptions":      func(o *Options) { o.MaxSubscriptions = 0 },
 		"max_inflight_messages":  func(o *Options) { o.MaxInflightMessages = 65536 },
+		"max_inflight_bytes":     func(o *Options) { o.MaxInflightBytes = -1 },
 		"receive_maximum":        func(o *Options) { o.ReceiveMaximum = 0 },
 		"max_topic_alias":        func(o *Options) { o.MaxTopicAlias = 65536 },
 		"max_topic_alias_broker": func(o *Options) { o.MaxTopicAliasBroker = -1 },

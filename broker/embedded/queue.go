@@ -1,12 +1,13 @@
 package embedded
 
-// delivery is a QoS 1 or 2 message on its way to one client.
+// delivery is a QoS 1 or 2 message on its way to one client, or one of QoS 0 that is
+// queued as well, see queue_qos0_messages.
 type delivery struct {
 	message *message
 	rare    *rare  // for its subscription identifiers; nil for none
 	id      uint16 // packet identifier, and a device's token; 0: not sent yet
-	qos     byte   // 1 or 2
-	retain  bool   // as the client gets to see it
+	qos     byte
+	retain  bool // as the client gets to see it
 	// released says that the client has a QoS 2 message (PUBREC came): PUBREL is to
 	// be sent, or was, and only PUBCOMP is outstanding.
 	released bool
@@ -19,6 +20,7 @@ type queue struct {
 	head  int32
 	sent  int32
 	bytes int // sum of the sizes of the messages that are not in flight
+	aloft int // and of those that are
 }
 
 // keepQueue is how large an empty queue may be to be kept.
@@ -41,16 +43,16 @@ func (q *queue) push(d delivery) {
 
 // fly notes that the next one is in flight.
 func (q *queue) fly() {
-	q.bytes -= q.at(int(q.sent)).message.size()
+	size := q.at(int(q.sent)).message.size()
+	q.bytes -= size
+	q.aloft += size
 	q.sent++
 }
 
 // land notes that none is in flight any more.
 func (q *queue) land() {
-	for q.sent > 0 {
-		q.sent--
-		q.bytes += q.at(int(q.sent)).message.size()
-	}
+	q.bytes += q.aloft
+	q.sent, q.aloft = 0, 0
 }
 
 // inFlight is the position of the delivery in flight with that id.
@@ -65,10 +67,12 @@ func (q *queue) inFlight(id uint16) (at int, ok bool) {
 
 // remove takes out the delivery number i.
 func (q *queue) remove(i int) {
+	size := q.at(i).message.size()
 	if i < int(q.sent) {
 		q.sent--
+		q.aloft -= size
 	} else {
-		q.bytes -= q.at(i).message.size()
+		q.bytes -= size
 	}
 	// Acknowledgements come in order, so there is little in front of it to be moved.
 	copy(q.items[int(q.head)+1:int(q.head)+i+1], q.items[q.head:int(q.head)+i])

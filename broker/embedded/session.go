@@ -68,7 +68,7 @@ type will struct {
 func (s *session) offer(p *publication, t *target) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.take(p, min(p.QoS, t.qos), p.Retain && t.retainAsPublished, t.rare)
+	s.take(p, s.broker.outgoing(p.QoS, t.qos), p.Retain && t.retainAsPublished, t.rare)
 	return !s.ended
 }
 
@@ -79,7 +79,7 @@ func (s *session) offerNow(p *publication, t *target) bool {
 	if s.line == nil || !s.hasRoom(&p.message) || s.broker.filled(s.keepsUp()) {
 		return false
 	}
-	s.take(p, min(p.QoS, t.qos), p.Retain && t.retainAsPublished, t.rare)
+	s.take(p, s.broker.outgoing(p.QoS, t.qos), p.Retain && t.retainAsPublished, t.rare)
 	return true
 }
 
@@ -88,7 +88,7 @@ func (s *session) take(p *publication, qos byte, retain bool, r *rare) {
 	b := s.broker
 	switch {
 	case s.ended: // its subscription has ended with it
-	case qos > 0:
+	case qos > 0 || b.options.QueueQoS0Messages && s.queues():
 		if !s.full(&p.message) {
 			s.enqueue(delivery{message: p.keep(), rare: r, qos: qos, retain: retain}, &p.tally)
 			s.pump(&p.tally)
@@ -122,7 +122,7 @@ func (s *session) fits(m *message) bool {
 // keepsUp reports whether the client gets messages as soon as they come. The caller holds
 // s.mu.
 func (s *session) keepsUp() bool {
-	return s.line != nil && s.queue.len() == int(s.queue.sent) && s.queue.sent < int32(s.window)
+	return s.line != nil && s.queue.len() == int(s.queue.sent) && s.open()
 }
 
 // full reports, and counts, that there is no room for a message, in the queue or in all
@@ -177,10 +177,16 @@ func (s *session) pump(t *tally) {
 func (s *session) sendQueue(t *tally) bool {
 	q := &s.queue
 	for int(q.sent) < q.len() {
-		if int(q.sent) >= int(s.window) {
+		if !s.open() {
 			return false
 		}
 		d := q.at(int(q.sent))
+		if d.qos == 0 {
+			if !s.passQueued(t) {
+				return false
+			}
+			continue
+		}
 		again := d.id != 0
 		if !again {
 			if m := d.message; m.expires != 0 && m.expires <= s.broker.now() {
@@ -210,7 +216,7 @@ func (s *session) sendQueue(t *tally) bool {
 			s.drop(int(q.sent), why, again, t)
 		}
 	}
-	return int(q.sent) < int(s.window)
+	return s.open()
 }
 
 // drop takes the delivery number i out of the queue, for a reason. One that was sent

@@ -1,0 +1,46 @@
+package embedded
+
+// What options make of messages on their way to a client.
+
+// outgoing is the QoS of a message for a subscription [MQTT-3.8.4-8].
+func (b *Broker) outgoing(published, granted byte) byte {
+	if b.options.UpgradeOutgoingQoS {
+		return granted
+	}
+	return min(published, granted)
+}
+
+// open reports whether another message may be in flight: the client's window and
+// max_inflight_bytes allow it. The caller holds s.mu.
+func (s *session) open() bool {
+	limit := s.broker.options.MaxInflightBytes
+	return int(s.queue.sent) < int(s.window) && (limit == 0 || s.queue.aloft < limit)
+}
+
+// queues reports whether a QoS 0 message is one for the queue: the client is away, or would
+// get it before what waits for it. The caller holds s.mu.
+func (s *session) queues() bool {
+	return s.line == nil || s.queue.len() > int(s.queue.sent)
+}
+
+// passQueued hands over the QoS 0 message that is the next one in the queue. It reports
+// false if there was no room for it. The caller holds s.mu.
+func (s *session) passQueued(t *tally) bool {
+	i := int(s.queue.sent)
+	d := s.queue.at(i)
+	p := newPublication()
+	p.carry(d.message)
+	why := s.line.pass(p, d.retain, d.rare)
+	t.sentBytes += p.tally.sentBytes
+	p.release()
+	switch why {
+	case slowClient, clientAway:
+		return false
+	case noReason:
+		s.remove(i, t)
+		t.sent[0]++
+	default:
+		s.drop(i, why, false, t)
+	}
+	return true
+}
