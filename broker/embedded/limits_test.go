@@ -28,8 +28,8 @@ func (p *peer) disconnected(code mqtt.Code) {
 	p.closed()
 }
 
-// refused connects and expects a CONNACK with that code, and the end.
-func refused(t *testing.T, b *Broker, v mqtt.Version, code mqtt.Code, change func(*mqtt.Connect)) {
+// notLetIn connects and expects a CONNACK with that code, and the end.
+func notLetIn(t *testing.T, b *Broker, v mqtt.Version, code mqtt.Code, change func(*mqtt.Connect)) {
 	t.Helper()
 	p := dial(t, b, v)
 	c := &mqtt.Connect{CleanStart: true, ClientID: []byte("refused")}
@@ -64,7 +64,7 @@ func TestMaximumPacketSizeOfConnack(t *testing.T) {
 		}
 	}
 	// With an assigned client id it is longer.
-	refused(t, b, mqtt.V5, mqtt.CodePacketTooLarge, func(c *mqtt.Connect) {
+	notLetIn(t, b, mqtt.V5, mqtt.CodePacketTooLarge, func(c *mqtt.Connect) {
 		c.ClientID = nil
 		takes(40)(c)
 	})
@@ -296,7 +296,7 @@ func TestMaxQoS(t *testing.T) {
 			if v != mqtt.V5 {
 				want = mqtt.CodeServerUnavailable
 			}
-			refused(t, b, v, want, func(c *mqtt.Connect) {
+			notLetIn(t, b, v, want, func(c *mqtt.Connect) {
 				c.HasWill, c.Will = true, mqtt.Will{Topic: []byte("w"), QoS: limit + 1}
 			})
 		}
@@ -331,12 +331,12 @@ func TestRetainNotAvailable(t *testing.T) {
 func TestClientIDs(t *testing.T) {
 	none := func(c *mqtt.Connect) { c.ClientID = nil }
 	b := serve(t, func(o *Options) { o.AllowZeroLengthClientID = false })
-	refused(t, b, mqtt.V5, mqtt.CodeClientID, none)
-	refused(t, b, mqtt.V311, mqtt.CodeClientID, none)
+	notLetIn(t, b, mqtt.V5, mqtt.CodeClientID, none)
+	notLetIn(t, b, mqtt.V311, mqtt.CodeClientID, none)
 	b = serve(t, func(o *Options) { o.AutoIDPrefix = "guest/" })
 	id := string(login(t, b, mqtt.V5, "").connack.Properties.AssignedClientID)
 	if !strings.HasPrefix(id, "guest/") || len(id) < 20 {
 		t.Errorf("client id %q", id)
 	}
-	refused(t, b, mqtt.V31, mqtt.CodeClientID, none)
+	notLetIn(t, b, mqtt.V31, mqtt.CodeClientID, none)
 }
