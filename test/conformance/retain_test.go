@@ -19,6 +19,7 @@ var (
 		for qos := range mqtt.QoS(3) {
 			payload := string('0' + rune(qos))
 			from.publish("a", payload, qos, retain)
+			from.quiet() // QoS 0 is not acknowledged
 			late := t.connect("late")
 			late.subscribe("a", 2)
 			if m := late.gets(payload, qos); !m.Retain {
@@ -93,6 +94,15 @@ var (
 		if m := c.gets("x", 0); m.Retain {
 			t.Fatal("retain is set")
 		}
+	})
+
+	_ = statement("MQTT-3.8.3-3b", v5, "with no local a client does not get its own retained messages either", func(t *T) {
+		c := t.connect("a")
+		c.publish("a", "own", 1, retain)
+		t.connect("from").publish("b", "other's", 1, retain)
+		c.subscribe("+", 0, func(s *mqtt.Subscribe) { s.Subscriptions[0].NoLocal = true })
+		c.gets("other's", 0)
+		c.quiet()
 	})
 
 	_ = statement("MQTT-3.3.1-13", v5, "with retain as published a message is passed on with its publisher's retain", func(t *T) {
