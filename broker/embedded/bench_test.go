@@ -125,6 +125,30 @@ func BenchmarkRoute(b *testing.B) {
 	})
 }
 
+// BenchmarkRouteWhileSubscribing is the look-up of a topic, after each of which another
+// client ends a wildcard subscription and makes it again.
+func BenchmarkRouteWhileSubscribing(b *testing.B) {
+	br := newBroker(b)
+	for i := range 1000 {
+		c := benchDevice(b, br, fmt.Sprint(i))
+		_ = c.Do(&broker.Request{Op: broker.Subscribe, Topic: fmt.Sprintf("cmd/%d/#", i)})
+		_ = c.Do(&broker.Request{Op: broker.Subscribe, Topic: "state/+/all"})
+	}
+	come := benchDevice(b, br, "come")
+	for _, filter := range []string{"cmd/come/#", "cmd/+/none", "+/none"} {
+		for _, topic := range []string{"cmd/17/reset", "state/17/all"} {
+			b.Run(filter+" "+topic, func(b *testing.B) {
+				b.ReportAllocs()
+				for b.Loop() {
+					br.topics.route(topic)
+					_ = come.Do(&broker.Request{Op: broker.Subscribe, Topic: filter})
+					_ = come.Do(&broker.Request{Op: broker.Unsubscribe, Topic: filter})
+				}
+			})
+		}
+	}
+}
+
 // BenchmarkFilters is one client's n subscriptions, which it ends one by one or with its
 // session. The times are per subscription: they do not depend on n.
 func BenchmarkFilters(b *testing.B) {

@@ -10,9 +10,10 @@ type route struct {
 	topic   string
 	targets []target // one per session
 	groups  []group  // of shared subscriptions
-	// version of the wildcard filters that the route was made with. A route of an
-	// earlier version is not used any more.
-	version uint64
+	// changes of filters that the route was made after, and where they are counted. After
+	// another one the route is not used any more.
+	changes uint64
+	begin   begin
 }
 
 // group is those who share a subscription: one of them gets the message.
@@ -69,7 +70,8 @@ func (r *route) queues() bool {
 
 // match makes the route of a topic. The caller holds t.mu for writing.
 func (t *topics) match(topic string) *route {
-	r := &route{topic: topic, version: t.version}
+	r := &route{topic: topic, begin: t.changes.begin(topic)}
+	r.changes = t.changes.count(r.begin)
 	t.round++
 	noLocal := false
 	t.each(topic, func(s *subscribers) {

@@ -21,9 +21,9 @@ type topics struct {
 	shared  int // those among them that are shared
 	sys     int // those among them to filters that start with "$SYS"
 	routes  map[string]*route
-	cost    int // sum of their costs
-	version uint64
-	round   uint64 // counts matches, see session.round
+	cost    int     // sum of their costs
+	changes changes // of the filters in the tree
+	round   uint64  // counts matches, see session.round
 }
 
 // The bounds of the cache.
@@ -35,7 +35,12 @@ const (
 )
 
 func newTopics(maxLevels int) topics {
-	return topics{maxLevels: maxLevels, exact: make(map[string]*subscribers), routes: make(map[string]*route)}
+	return topics{
+		maxLevels: maxLevels,
+		exact:     make(map[string]*subscribers),
+		routes:    make(map[string]*route),
+		changes:   newChanges(),
+	}
 }
 
 // route is the route of a topic to which a client publishes. The code is a failure if it
@@ -43,7 +48,7 @@ func newTopics(maxLevels int) topics {
 func (t *topics) route(topic string) (*route, broker.Code) {
 	t.mu.RLock()
 	r := t.routes[topic]
-	if r != nil && r.version == t.version {
+	if r != nil && r.changes == t.changes.count(r.begin) {
 		t.mu.RUnlock()
 		return r, broker.CodeSuccess
 	}
@@ -55,7 +60,7 @@ func (t *topics) route(topic string) (*route, broker.Code) {
 func (t *topics) routeBytes(topic []byte) (*route, broker.Code) {
 	t.mu.RLock()
 	r := t.routes[string(topic)]
-	if r != nil && r.version == t.version {
+	if r != nil && r.changes == t.changes.count(r.begin) {
 		t.mu.RUnlock()
 		return r, broker.CodeSuccess
 	}
@@ -145,7 +150,7 @@ func (t *topics) subscribe(filter string, sub subscription) (added bool) {
 	defer t.mu.Unlock()
 	if hasWildcard(filter) {
 		added = t.root.leaf(filter).group(share).set(sub)
-		t.version++
+		t.changes.add(filter)
 	} else {
 		s := t.exact[filter]
 		if s == nil {
@@ -167,7 +172,7 @@ func (t *topics) unsubscribe(filter string, to *session) (removed bool) {
 	defer t.mu.Unlock()
 	if hasWildcard(filter) {
 		if removed = t.root.prune(filter, share, to); removed {
-			t.version++
+			t.changes.add(filter)
 		}
 	} else if s := t.exact[filter]; s != nil {
 		removed = s.leave(share, to)

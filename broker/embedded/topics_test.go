@@ -405,3 +405,50 @@ func TestIDSet(t *testing.T) {
 		}
 	})
 }
+
+// Clients that come and go with wildcard subscriptions leave the routes of other topics
+// alone.
+func TestRoutesOutliveChangesOfOthers(t *testing.T) {
+	for _, c := range []struct {
+		topic, filter string
+		concerned     bool
+	}{
+		{"cmd/1/reset", "cmd/1/#", true},
+		{"cmd/1/reset", "cmd/1/+", true},
+		{"cmd/1/reset", "cmd/1/x/#", true}, // only two levels count
+		{"cmd/1/reset", "cmd/#", true},
+		{"cmd/1/reset", "cmd/+/reset", true},
+		{"cmd/1/reset", "+/1/reset", true},
+		{"cmd/1", "cmd/1/#", true},
+		{"cmd", "cmd/#", true},
+		{"/1", "/1/#", true},
+		{"cmd/1", "cmd/1", true},
+		{"cmd/1/reset", "cmd/2/#", false},
+		{"cmd/1/reset", "state/#", false},
+		{"cmd/1/reset", "$share/g/cmd/2/#", false},
+		{"cmd", "cmd/1/#", false},
+		{"cmd/1", "cmd/2", false},
+	} {
+		kept := 0
+		const times = 5 // two filters may happen to share a counter
+		for range times {
+			topics := newTopics(10)
+			s := new(session)
+			topics.subscribe("#", subscription{to: s})
+			before, _ := topics.route(c.topic)
+			topics.subscribe(c.filter, subscription{to: s, qos: 1})
+			after, _ := topics.route(c.topic)
+			topics.unsubscribe(c.filter, s)
+			last, _ := topics.route(c.topic)
+			if (after == before) != (last == after) {
+				t.Errorf("%s is subscribed to and not any more: the route of %s changes once", c.filter, c.topic)
+			}
+			if after == before {
+				kept++
+			}
+		}
+		if c.concerned && kept > 0 || !c.concerned && kept == 0 {
+			t.Errorf("subscribing to %s kept the route of %s %d times of %d", c.filter, c.topic, kept, times)
+		}
+	}
+}
