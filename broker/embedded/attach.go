@@ -12,6 +12,7 @@ type attachment struct {
 	expiry time.Duration // how long the session is kept when the client has gone
 	window uint16        // how many messages may be in flight to it
 	will   *will
+	mount  *mount // nil for none
 }
 
 // attach connects a client, by its line, to its session, resumed or new. There is one
@@ -28,7 +29,7 @@ func (b *Broker) attach(id string, l line, o *attachment) broker.Code {
 	var last *will
 	if s != nil {
 		s.mu.Lock()
-		ends := o.clean || s.expiry == 0 || s.line == nil && s.due <= b.now()
+		ends := o.clean || s.mount != o.mount || s.expiry == 0 || s.line == nil && s.due <= b.now()
 		last = s.supersede(l, ends)
 		if ends {
 			if s.line == nil && s.due <= b.now() {
@@ -46,7 +47,7 @@ func (b *Broker) attach(id string, l line, o *attachment) broker.Code {
 			b.publishWill(last)
 			return broker.CodeQuota
 		}
-		s = &session{broker: b, id: id}
+		s = &session{broker: b, id: id, mount: o.mount}
 		b.sessions[id] = s
 		b.stats.sessions.Add(1)
 		s.mu.Lock()

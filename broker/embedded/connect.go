@@ -124,7 +124,7 @@ func (c *client) attachment(p *mqtt.Connect) (*attachment, broker.Code) {
 	if props.AuthenticationMethod != nil {
 		return nil, codeAuthenticationMethod // [MQTT-4.12.0-1]
 	}
-	o := &attachment{clean: p.CleanStart, window: uint16(b.options.MaxInflightMessages)}
+	o := &attachment{clean: p.CleanStart, mount: c.listener.mount, window: uint16(b.options.MaxInflightMessages)}
 	if props.ReceiveMaximum > 0 {
 		o.window = min(o.window, props.ReceiveMaximum) // [MQTT-3.3.4-9]
 	}
@@ -148,7 +148,7 @@ func (c *client) attachment(p *mqtt.Connect) (*attachment, broker.Code) {
 	if int(p.Will.QoS) > b.options.MaxQoS {
 		return nil, codeQoSNotSupported // [MQTT-3.2.2-12]
 	}
-	o.will = newWill(&p.Will)
+	o.will = c.listener.mount.will(newWill(&p.Will))
 	return o, b.topics.mayPublish(o.will.message.Topic)
 }
 

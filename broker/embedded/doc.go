@@ -1,7 +1,7 @@
 // Package embedded is our own MQTT broker, in this process. It implements the seam of
 // package broker for devices, without encoding anything in between, and serves ordinary
-// MQTT 3.1, 3.1.1 and 5 clients over TCP. A client id is one client with one session,
-// whichever protocol it comes in by.
+// MQTT 3.1, 3.1.1 and 5 clients over TCP and unix sockets. A client id is one client with
+// one session, whichever protocol and listener it comes in by.
 //
 // # The way of a message
 //
@@ -49,6 +49,14 @@
 // A message for a shared subscription goes to the next member of the group that is
 // connected and has room in its queue; with none, to the queue of the next member. All
 // versions and devices can share, as with Mosquitto.
+//
+// A session belongs to the mount point of the listener that it was made at. Below another
+// one its subscriptions would stand for topics that its client does not mean, so that a
+// client that connects by a listener with another mount point is told that there is no
+// session, and the old one ends; devices have no mount point.
+//
+// Connections that have not sent CONNECT are bounded apart from the others. Of too many,
+// the oldest one goes; connections that come too fast wait, see [Options].
 //
 // Enhanced authentication is not offered: whoever asks for it is refused [MQTT-4.12.0-1].
 package embedded

@@ -19,6 +19,7 @@ import (
 type listener struct {
 	options ListenerOptions
 	sockets []net.Listener
+	mount   *mount // nil for none
 
 	connected int // clients; of Broker.clients, under its lock
 }
@@ -39,7 +40,7 @@ func (b *Broker) listen() error {
 			_ = b.Close()
 			return &ListenError{Index: i, Addr: o.Listen, err: err}
 		}
-		b.listeners = append(b.listeners, &listener{options: o, sockets: sockets})
+		b.listeners = append(b.listeners, &listener{options: o, sockets: sockets, mount: b.mountAt(o.MountPoint)})
 	}
 	return nil
 }

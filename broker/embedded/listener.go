@@ -37,6 +37,13 @@ type ListenerOptions struct {
 	// to 1000000, or -1: there is no limit but that of all listeners. Default -1. A client
 	// beyond it is refused with "quota exceeded".
 	MaxConnections int `mapstructure:"max_connections"`
+
+	// MountPoint is put in front of every topic and filter of the clients of this
+	// listener, and taken off what they are sent: with "site-1/" they publish to site-1/a
+	// as a, and see nothing but what is below site-1/, so no $SYS. It is a topic that ends
+	// with / and does not begin with $. Default "", none. A session stays with the mount
+	// point that it was made at: a client that connects by another one gets a new one.
+	MountPoint string `mapstructure:"mount_point"`
 }
 
 // DefaultListenerOptions returns the defaults that the fields of ListenerOptions name.
@@ -97,7 +104,7 @@ func (o ListenerOptions) Validate() error {
 	if n := o.MaxConnections; n != -1 && (n < 1 || n > 1_000_000) {
 		return fmt.Errorf("max_connections: %d is out of range: -1 (no limit of its own) or 1 to 1000000", n)
 	}
-	return nil
+	return validateMountPoint(o.MountPoint)
 }
 
 func (o ListenerOptions) validateListen() error {

@@ -25,6 +25,7 @@ func TestOptions(t *testing.T) {
 		"listeners.1.socket_mode":     bad(func(o *ListenerOptions) { o.SocketMode = "rw-rw----" }),
 		"max_connections":             func(o *Options) { o.MaxConnections = 0 },
 		"listeners.1.max_connections": bad(func(o *ListenerOptions) { o.MaxConnections = 0 }),
+		"listeners.1.mount_point":     bad(func(o *ListenerOptions) { o.MountPoint = "a/+/" }),
 		"max_connections_per_address": func(o *Options) { o.MaxConnectionsPerAddress = -1 },
 		"max_pending_connections":     func(o *Options) { o.MaxPendingConnections = 0 },
 		"connect_rate":                func(o *Options) { o.ConnectRate = -1 },

@@ -53,7 +53,7 @@ func (c *client) mayPublish(p *mqtt.Publish) bool {
 // route passes a message on, and returns what its publisher is told.
 func (c *client) route(p *mqtt.Publish) broker.Code {
 	b := c.broker
-	r, code := b.topics.routeBytes(p.Topic)
+	r, code := c.routeOf(p.Topic)
 	if code.Failed() {
 		// Whoever cannot be told has it acknowledged all the same [MQTT-3.3.5-2]; the
 		// connection goes on.
@@ -67,6 +67,7 @@ func (c *client) route(p *mqtt.Publish) broker.Code {
 		if e := p.Properties.MessageExpiry; e.Set {
 			m.expireAt(b, b.now()+time.Duration(e.Value)*time.Second)
 		}
+		c.listener.mount.response(&p.Properties)
 		m.properties = passedOn(&p.Properties)
 	}
 	if code = b.publish(m, r); !code.Failed() {

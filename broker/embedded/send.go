@@ -46,7 +46,11 @@ func (c *client) send(d *delivery, again bool) reason {
 // add adds a PUBLISH to the output, which is open, unless it is larger than the client
 // takes [MQTT-3.1.2-24]. Then it counts as sent and acknowledged [MQTT-3.1.2-25].
 func (c *client) add(b []byte, p *mqtt.Publish, m *message, r *rare) reason {
-	fresh := false
+	fresh, visible := false, false
+	if p.Topic, visible = c.listener.mount.strip(p.Topic); !visible {
+		c.out.cancel()
+		return outsideMount
+	}
 	if c.version == mqtt.V5 {
 		c.addProperties(&p.Properties, m, r)
 		fresh = c.alias(p, m.Topic)
@@ -79,6 +83,7 @@ func (c *client) oversize(before, with []byte) bool {
 func (c *client) addProperties(p *mqtt.PublishProperties, m *message, r *rare) {
 	if m.properties != nil {
 		*p = *m.properties
+		c.listener.mount.stripResponse(p)
 	}
 	if r != nil {
 		p.SubscriptionIDs = r.ids
@@ -110,7 +115,7 @@ func (c *client) subscribe(p *mqtt.Subscribe) {
 	for i := range p.Subscriptions {
 		ask := &p.Subscriptions[i]
 		all[i] = wanted{
-			filter:   string(ask.Filter),
+			filter:   c.listener.mount.filter(ask.Filter),
 			handling: ask.RetainHandling,
 			sub: subscription{
 				id:                p.Properties.SubscriptionID,
@@ -137,7 +142,7 @@ func (c *client) unsubscribe(p *mqtt.Unsubscribe) {
 	}
 	filters := make([]string, len(p.Filters))
 	for i, f := range p.Filters {
-		filters[i] = string(f)
+		filters[i] = c.listener.mount.filter(f)
 	}
 	existed, ok := c.session.unsubscribe(c, filters)
 	if !ok {

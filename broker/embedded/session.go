@@ -29,6 +29,7 @@ type line interface {
 type session struct {
 	broker *Broker
 	id     string
+	mount  *mount // that its subscriptions were made below; nil for none
 
 	mu       sync.Mutex
 	line     line // nil while the client is away

@@ -21,6 +21,7 @@ const (
 	sessionEnded        // while it waited
 	badTopic            // of a publish
 	notAllowed          // to publish there
+	outsideMount        // QoS 0 to 2, and the client's listener does not show it
 	retainedFull        // too many retained messages: passed on, but not retained
 	reasons
 )
@@ -35,6 +36,7 @@ var reasonNames = [reasons]string{
 	sessionEnded: "session_ended",
 	badTopic:     "invalid_topic",
 	notAllowed:   "not_authorized",
+	outsideMount: "outside_mount_point",
 	retainedFull: "retained_full",
 }
 
@@ -187,7 +189,7 @@ type Stats struct {
 	DelayedPackets, DelayedBytes int
 	// Dropped counts messages that did not reach a subscriber, by reason:
 	// queue_full, client_away (QoS 0), slow_client (QoS 0), packet_too_large, expired,
-	// session_ended; and those not taken from a publisher: invalid_topic,
+	// session_ended, outside_mount_point; and those not taken from a publisher: invalid_topic,
 	// not_authorized; broker_full can be either; and those not retained: retained_full. The latter are passed on
 	// all the same, unless their publisher could be told.
 	Dropped map[string]uint64
