@@ -48,8 +48,8 @@ func (b *Broker) mountAt(point string) *mount {
 
 // topic appends the broker's topic for one of a client.
 func (m *mount) topic(b, topic []byte) []byte {
-	dollar := len(topic) > 0 && topic[0] == '$'
-	if m != nil && !(dollar && isSys(string(topic))) {
+	own := len(topic) > 0 && topic[0] == '$' && isSys(string(topic))
+	if m != nil && !own {
 		b = append(b, m.point...)
 	}
 	return append(b, topic...)

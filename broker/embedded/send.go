@@ -46,11 +46,13 @@ func (c *client) send(d *delivery, again bool) reason {
 // add adds a PUBLISH to the output, which is open, unless it is larger than the client
 // takes [MQTT-3.1.2-24]. Then it counts as sent and acknowledged [MQTT-3.1.2-25].
 func (c *client) add(b []byte, p *mqtt.Publish, m *message, r *rare) reason {
-	fresh, visible := false, false
-	if p.Topic, visible = c.listener.mount.strip(p.Topic); !visible {
+	topic, visible := c.listener.mount.strip(p.Topic)
+	if !visible {
 		c.out.cancel()
 		return outsideMount
 	}
+	fresh := false
+	p.Topic = topic
 	if c.version == mqtt.V5 {
 		c.addProperties(&p.Properties, m, r)
 		fresh = c.alias(p, m.Topic)
