@@ -148,6 +148,18 @@ var (
 		}
 	})
 
+	_ = statement("MQTT-3.14.4-3c", v5, "DISCONNECT that makes a session last that was not to is a protocol error: the will is published", func(t *T) {
+		watcher := t.connect("watcher")
+		watcher.subscribe("will", 0)
+		c := t.connect("a", will(t.topic("will"), "lost"))
+		c.octets(`E0 07 00 05 11 00000E10`)
+		c.failed(mqtt.CodeProtocolError)
+		watcher.takes("lost", 0)
+		if c := t.connect("a", lasting); c.connack.SessionPresent {
+			t.Fatalf("the session lasts")
+		}
+	})
+
 	_ = statement("MQTT-3.15.1-1", v5, "AUTH with flags ends the connection", func(t *T) {
 		for _, flags := range []byte{1, 2, 4, 8} {
 			t.trying = fmt.Sprintf("%#x", flags)

@@ -97,7 +97,6 @@ var (
 			`30 06 0001 'x' 02 24 00`,         // maximum QoS, which belongs to CONNACK
 			`30 05 0001 'x' 05 02`,            // properties longer than the packet
 			`82 09 0001 02 0B 00 0001 'x' 00`, // subscription identifier 0
-			`E0 07 00 05 11 00000001`,         // session expiry though CONNECT had none
 		} {
 			t.trying = octets
 			c := t.connect("a")

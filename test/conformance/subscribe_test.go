@@ -43,6 +43,15 @@ var (
 		c.takes("other's", 1)
 	})
 
+	_ = statement("MQTT-3.8.3-3b", v5, "no local of one subscription does not bind another one", func(t *T) {
+		c := t.connect("a")
+		c.subscribe("x/#", 1, option(func(s *mqtt.Subscription) { s.NoLocal = true }))
+		c.subscribe("x/+", 0)
+		c.send(t.message("x/y", "1", 0, 0), t.message("x/y/z", "2", 0, 0))
+		c.takes("1", 0)
+		c.quiet()
+	})
+
 	_ = statement("MQTT-3.8.3-4", v5, "no local on a shared subscription is a protocol error", func(t *T) {
 		c := t.connect("a")
 		c.packet(0x82, `0001 00 "$share/g/%s" 04`, t.topic("x"))

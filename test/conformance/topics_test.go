@@ -107,6 +107,16 @@ var (
 		c.quiet()
 	})
 
+	_ = statement("MQTT-4.7.2-1b", both, "nor one that a client publishes to", func(t *T) {
+		t.own(settings{})
+		c, pub := t.connect("a"), t.connect("pub")
+		c.subscribes(mqtt.Subscription{Filter: []byte("#")}, mqtt.Subscription{Filter: []byte("+/x")})
+		pub.send(&mqtt.Publish{Topic: []byte("$own/x"), Payload: []byte("1")}, &mqtt.Publish{Topic: []byte("$"), Payload: []byte("1")})
+		pub.send(&mqtt.Publish{Topic: []byte("own/$x"), Payload: []byte("2")})
+		c.takes("2", 0)
+		c.quiet()
+	})
+
 	_ = statement("MQTT-4.7.3-1", both, "topics and filters have at least one character", func(t *T) {
 		noTopic(t, `""`)
 		noFilter(t, `""`)
