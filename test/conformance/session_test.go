@@ -70,6 +70,17 @@ var (
 		c.quiet()
 	})
 
+	_ = statement("MQTT-4.1.0-2c", both, "a session that is not to last does not outlive being taken over", func(t *T) {
+		c, pub := t.connect("a"), t.connect("pub")
+		c.subscribe("x", 1)
+		again := t.connect("a", lasting)
+		if again.connack.SessionPresent {
+			t.Fatalf("the session has been taken up")
+		}
+		pub.publish("x", "1", 1)
+		again.quiet()
+	})
+
 	_ = statement("MQTT-4.2.0-1", both, "octets are an ordered stream, whatever pieces they come in", func(t *T) {
 		c := t.connect("a")
 		var b []byte
