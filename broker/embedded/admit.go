@@ -109,7 +109,7 @@ func (l *clients) mayOpen(c *client, from netip.Addr) limit {
 
 // admit lets a client in whose CONNECT has come, as far as there is room for it. It
 // reports false if it does not: the client was told, and the connection is ending.
-func (c *client) admit() bool {
+func (c *client) admit(id string) bool {
 	l, o := &c.broker.clients, &c.broker.options
 	l.mu.Lock()
 	what := noLimit
@@ -131,7 +131,9 @@ func (c *client) admit() bool {
 	l.mu.Unlock()
 	if what != noLimit {
 		c.broker.limited.meet(what, c.conn.RemoteAddr())
-		c.refuse(broker.CodeQuota, limitNames[what]+" are connected")
+		why := limitNames[what] + " are connected"
+		c.turnAway(id, broker.CodeQuota, why)
+		c.refuse(broker.CodeQuota, why)
 		return false
 	}
 	return true

@@ -73,6 +73,9 @@ func (s *session) supersede(l line, ends bool) *will {
 		return nil
 	}
 	if s.line != nil {
+		if c, ok := s.line.(*client); ok {
+			c.takenBy = where(l)
+		}
 		s.line.end(broker.CodeTakenOver)
 		s.broker.stats.takeovers.Add(1)
 		s.dropBacklog()

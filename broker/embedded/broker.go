@@ -30,6 +30,7 @@ type Broker struct {
 	full      chan string  // client ids whose queue is full, for the log; empty: all queues
 	filledAt  atomic.Int64 // when the log was told last that all queues are full
 	sys       sys
+	journal   journal
 
 	listeners []*listener
 	clients   clients
@@ -58,6 +59,7 @@ func New(o Options, log *slog.Logger) (*Broker, error) {
 	b.clients.init(&b.options)
 	b.limited.news = make(chan struct{}, 1)
 	b.sys.init(b)
+	b.journal.log, b.journal.now = log, b.now
 	if err := b.listen(); err != nil {
 		return nil, err
 	}

@@ -28,6 +28,9 @@ type client struct {
 	over   atomic.Bool   // the connection is ending: nothing from the client counts any more
 	ended  chan struct{} // closed when the broker ends the connection; nil without max_packet_rate
 
+	ending  atomic.Pointer[ending] // set before over
+	takenBy string                 // where the client has connected again; under the session's lock
+
 	listener *listener
 
 	// Of clients, under its lock.
@@ -49,6 +52,7 @@ type client struct {
 	reader  *mqtt.Reader
 	decoder mqtt.Decoder
 	due     time.Time // when the client is lost if it stays silent; zero: never
+	refused bool      // by CONNACK
 	left    bool      // it has disconnected as it should: no will
 	gone    bool      // nothing can be sent to it any more, or need be
 	lasting bool      // its CONNECT said that the session outlives the connection
@@ -86,6 +90,7 @@ func (c *client) run() {
 	}
 	c.count()
 	b.settle()
+	c.departed()
 	if !c.gone {
 		c.linger()
 	}
@@ -166,12 +171,6 @@ func (c *client) broken(err error) {
 
 // fail ends the connection because of what the client has done.
 func (c *client) fail(code broker.Code, what, reason string) {
-	id := ""
-	if c.session != nil {
-		id = c.session.id
-	}
-	c.broker.log.Debug("MQTT client disconnected", "client", id, "remote", c.conn.RemoteAddr(),
-		"code", mqtt.Code(code).String(), "what", what, "why", reason)
 	c.endFor(code, what+" "+reason)
 }
 
@@ -182,7 +181,7 @@ func (c *client) end(code broker.Code) {
 
 // endFor is end with a reason string.
 func (c *client) endFor(code broker.Code, why string) {
-	if !c.over.Swap(true) {
+	if c.ends(code, why) {
 		if c.ended != nil {
 			close(c.ended)
 		}

@@ -1,10 +1,8 @@
 package embedded
 
 import (
-	"context"
 	"crypto/rand"
 	"errors"
-	"log/slog"
 	"time"
 
 	"mqttsn-gateway/broker"
@@ -39,20 +37,19 @@ func (c *client) connect() bool {
 	if !code.Failed() && c.maxPacket > 0 && c.oversize(nil, c.connack.Append(nil, c.version)) {
 		code = broker.CodePacketTooLarge
 	}
-	if !code.Failed() && !c.admit() {
+	if !code.Failed() && !c.admit(id) {
 		return false
 	}
 	if !code.Failed() {
 		code = c.broker.attach(id, c, o)
 	}
 	if code.Failed() {
-		c.refuse(code, reasonString(mqtt.TypeConnack, code))
+		why := reasonString(mqtt.TypeConnack, code)
+		c.turnAway(string(p.ClientID), code, why)
+		c.refuse(code, why)
 		return false
 	}
-	if log := c.broker.log; log.Enabled(context.Background(), slog.LevelDebug) {
-		log.Debug("MQTT client connected", "client", c.session.id, "remote", c.conn.RemoteAddr(),
-			"version", c.version.String(), "clean", p.CleanStart, "keep_alive", p.KeepAlive)
-	}
+	c.welcome(p)
 	c.endBatch()
 	return true
 }
@@ -64,6 +61,7 @@ func (c *client) refuseMalformed(bad *mqtt.Error) {
 	if c.version == 0 {
 		c.version = mqtt.V311 // whose answer all versions can read
 	}
+	c.turnAway("", broker.Code(bad.Code), bad.Packet.String()+" "+bad.Field+" "+bad.Reason)
 	if c.version == mqtt.V5 || bad.Refuse {
 		// Without a reason string: the client's maximum packet size was not read.
 		c.refuse(broker.Code(bad.Code), "")
@@ -75,7 +73,6 @@ func (c *client) refuseMalformed(bad *mqtt.Error) {
 // refuse answers CONNECT with a failure, and lets the connection end [MQTT-3.2.2-7]. A
 // client that takes no packet of that size finds it just closed.
 func (c *client) refuse(code broker.Code, why string) {
-	c.broker.log.Debug("MQTT client refused", "remote", c.conn.RemoteAddr(), "code", mqtt.Code(code).String())
 	if b, ok, _ := c.out.open(anySize); ok {
 		packet := mqtt.Connack{Code: mqtt.Code(code)}
 		packet.Properties.ReasonString = c.fitting(why, connackSize)

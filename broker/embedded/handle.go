@@ -134,7 +134,7 @@ func (c *client) disconnect(p *mqtt.Disconnect) {
 	}
 	c.left = p.Code == mqtt.CodeSuccess
 	c.gone = true
-	c.over.Store(true)
+	c.ends(endLeft, "")
 }
 
 // sessionExpiry is a session expiry interval of MQTT 5.

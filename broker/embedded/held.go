@@ -1,6 +1,7 @@
 package embedded
 
 import (
+	"log/slog"
 	"sync/atomic"
 	"time"
 )
@@ -83,6 +84,6 @@ func (b *Broker) warnFull(clientID string) {
 			"max_queued_bytes_total", o.MaxQueuedBytesTotal, "queued_messages", b.stats.queued.Load())
 		return
 	}
-	b.log.Warn("the queue of a client is full: messages for it are dropped", "client", clientID,
+	b.journal.write(slog.LevelWarn, "the queue of a client is full: messages for it are dropped", "client", shown(clientID),
 		"max_queued_messages", o.MaxQueuedMessages, "max_queued_bytes", o.MaxQueuedBytes)
 }

@@ -26,6 +26,7 @@ func (b *Broker) Serve(ctx context.Context, wake func()) error {
 	b.shutDown()
 	stop()
 	parts.Wait()
+	b.journal.report()
 	return nil
 }
 

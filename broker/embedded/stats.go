@@ -55,6 +55,7 @@ type counters struct {
 	sessions                 atomic.Int64
 	connected, most          atomic.Int64
 	takeovers, expired       atomic.Uint64
+	ends, refusedConnects    byCode
 }
 
 func (c *counters) drop(why reason) { c.dropped[why].Add(1) }
@@ -157,6 +158,12 @@ type Stats struct {
 	Slowed map[string]uint64
 	// Connects counts the CONNECT packets that came, and the connects of devices.
 	Connects uint64
+	// RefusedConnects counts the CONNECTs of MQTT clients that were refused, and
+	// Disconnects the other ends of their connections, by the reason code's name, such
+	// as session_taken_over or keep_alive_timeout. If the client had sent DISCONNECT,
+	// that is "disconnect", if the connection was just closed or broken,
+	// "connection_lost", and before a CONNECT "no_connect".
+	RefusedConnects, Disconnects map[string]uint64
 	// Connected is how many clients are connected to their session, devices included,
 	// and MaxConnected how many there were at most.
 	Connected, MaxConnected int
@@ -219,6 +226,8 @@ func (b *Broker) Stats() Stats {
 		DelayedPackets:  int(c.delayed.Load()),
 		DelayedBytes:    int(c.delayedBytes.Load()),
 		Dropped:         make(map[string]uint64),
+		RefusedConnects: c.refusedConnects.named(usualRefusals),
+		Disconnects:     c.ends.named(usualEnds),
 	}
 	for i := range st.Received {
 		st.Received[i] = c.received[i].Load()

@@ -27,7 +27,9 @@ var loadTable = [loadCount]struct {
 }{
 	{loadTopics("messages/received"), func(c *counters) uint64 { return c.packetsIn.Load() }},
 	{loadTopics("messages/sent"), func(c *counters) uint64 { return c.packetsOut.Load() }},
-	{loadTopics("publish/dropped"), func(c *counters) uint64 { return c.dropped[queueFull].Load() + c.dropped[slowClient].Load() }},
+	{loadTopics("publish/dropped"), func(c *counters) uint64 {
+		return c.dropped[queueFull].Load() + c.dropped[brokerFull].Load() + c.dropped[slowClient].Load()
+	}},
 	{loadTopics("publish/received"), func(c *counters) uint64 {
 		return c.received[0].Load() + c.received[1].Load() + c.received[2].Load()
 	}},

@@ -46,7 +46,7 @@ var sysTable = [...]struct {
 	{"packet/out/bytes", number(func(s *Stats) int { return s.DelayedBytes })},
 	// What a limit took, not what was refused or had nowhere to go.
 	{"publish/messages/dropped", counted(func(s *Stats) uint64 {
-		return s.Dropped[reasonNames[queueFull]] + s.Dropped[reasonNames[slowClient]]
+		return s.Dropped[reasonNames[queueFull]] + s.Dropped[reasonNames[brokerFull]] + s.Dropped[reasonNames[slowClient]]
 	})},
 	{"publish/messages/received", counted(func(s *Stats) uint64 { return total(s.Received) })},
 	{"publish/messages/sent", counted(func(s *Stats) uint64 { return total(s.Sent) })},

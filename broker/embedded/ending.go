@@ -1,0 +1,130 @@
+package embedded
+
+import (
+	"log/slog"
+	"strings"
+	"sync/atomic"
+
+	"mqttsn-gateway/broker"
+	"mqttsn-gateway/broker/mqtt"
+)
+
+// ending is how the connection of a client came to its end.
+type ending struct {
+	code broker.Code // why the broker ended it, or one of the following
+	why  string      // more about it, for the log; may be empty
+}
+
+// The ends that no failure stands for.
+const (
+	endLeft    = broker.Code(mqtt.CodeSuccess)     // the client has sent DISCONNECT
+	endLost    = broker.Code(mqtt.CodeGrantedQoS1) // the connection was closed or broken
+	endUnheard = broker.Code(mqtt.CodeGrantedQoS2) // before a CONNECT had come
+)
+
+// usualEnds are the ends that are counted from the start on, even if there were none yet.
+var usualEnds = []broker.Code{
+	endLeft, endLost, endUnheard,
+	broker.Code(mqtt.CodeMalformed), broker.Code(mqtt.CodeProtocolError), broker.Code(mqtt.CodePacketTooLarge),
+	broker.Code(mqtt.CodeKeepAliveTimeout), broker.Code(mqtt.CodeTakenOver), broker.Code(mqtt.CodeShuttingDown),
+	broker.Code(mqtt.CodeTopicAlias), broker.Code(mqtt.CodeReceiveMaximum), broker.Code(mqtt.CodeQuota),
+}
+
+// usualRefusals are the same for CONNECTs that were refused.
+var usualRefusals = []broker.Code{
+	broker.Code(mqtt.CodeMalformed), broker.Code(mqtt.CodeProtocolError), broker.Code(mqtt.CodeUnsupportedVersion),
+	broker.Code(mqtt.CodeClientID), broker.Code(mqtt.CodeAuthenticationMethod), broker.Code(mqtt.CodeQuota),
+	broker.Code(mqtt.CodeServerUnavailable), broker.Code(mqtt.CodeNotAuthorized), broker.Code(mqtt.CodeTopicName),
+}
+
+// endName is the name of an end for metrics and the log: for a reason code the
+// specification's, such as keep_alive_timeout.
+func endName(code broker.Code) string {
+	switch code {
+	case endLeft:
+		return "disconnect"
+	case endLost:
+		return "connection_lost"
+	case endUnheard:
+		return "no_connect"
+	}
+	return strings.ReplaceAll(strings.ToLower(mqtt.Code(code).String()), " ", "_")
+}
+
+// byCode counts by reason code.
+type byCode [256]atomic.Uint64
+
+// named is what was counted, by name: the usual ones, and what else there was.
+func (n *byCode) named(usual []broker.Code) map[string]uint64 {
+	all := make(map[string]uint64)
+	for _, code := range usual {
+		all[endName(code)] = 0
+	}
+	for code := range n {
+		if count := n[code].Load(); count > 0 {
+			all[endName(broker.Code(code))] += count
+		}
+	}
+	return all
+}
+
+// ends notes that the connection is over and how. It reports whether it was not before.
+func (c *client) ends(code broker.Code, why string) bool {
+	first := c.ending.CompareAndSwap(nil, &ending{code, why})
+	if first {
+		c.over.Store(true)
+	}
+	return first
+}
+
+// welcome logs a client that was let in.
+func (c *client) welcome(p *mqtt.Connect) {
+	c.broker.journal.write(slog.LevelInfo, "MQTT client connected", "client", shown(c.session.id), "remote", c.conn.RemoteAddr(),
+		"version", c.version.String(), "clean", p.CleanStart, "keep_alive", p.KeepAlive)
+}
+
+// turnAway counts and logs a CONNECT that is refused. The client id may be empty.
+func (c *client) turnAway(clientID string, code broker.Code, why string) {
+	c.refused = true
+	c.broker.stats.refusedConnects[code].Add(1)
+	c.broker.journal.write(slog.LevelInfo, "MQTT client refused", "client", shown(clientID), "remote", c.conn.RemoteAddr(),
+		"reason", endName(code), "why", why)
+}
+
+// departed counts and logs the end of the connection, when all is over and no lock is
+// held.
+func (c *client) departed() {
+	if c.refused {
+		return
+	}
+	e := c.ending.Load()
+	switch {
+	case e != nil:
+	case c.session == nil:
+		e = &ending{code: endUnheard}
+	default:
+		e = &ending{code: endLost}
+	}
+	c.broker.stats.ends[e.code].Add(1)
+	if c.session == nil {
+		// Health checks and scans of ports are not worth more.
+		c.broker.journal.write(slog.LevelDebug, "connection closed before MQTT was spoken", "remote", c.conn.RemoteAddr(), "reason", endName(e.code))
+		return
+	}
+	args := []any{"client", shown(c.session.id), "remote", c.conn.RemoteAddr(), "reason", endName(e.code)}
+	if e.why != "" {
+		args = append(args, "why", e.why)
+	}
+	if c.takenBy != "" {
+		args = append(args, "by", c.takenBy)
+	}
+	c.broker.journal.write(slog.LevelInfo, "MQTT client disconnected", args...)
+}
+
+// where is where a line comes from, for the log.
+func where(l line) string {
+	if c, ok := l.(*client); ok {
+		return c.conn.RemoteAddr().String()
+	}
+	return "an MQTT-SN device"
+}
