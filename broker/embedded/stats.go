@@ -181,6 +181,9 @@ type Stats struct {
 	// QueuedBytes are their topics, payloads and properties. A message counts for each
 	// client.
 	QueuedMessages, QueuedBytes int
+	// HeldBytes is what all that waits costs in memory, about: queued messages, shared
+	// ones once, and delayed packets. max_queued_bytes_total bounds it.
+	HeldBytes int
 	// Received and Sent count messages by QoS: taken from publishers, devices included,
 	// and handed to subscribers. What is sent again is not counted again.
 	Received, Sent [3]uint64
@@ -217,6 +220,7 @@ func (b *Broker) Stats() Stats {
 		Expired:         c.expired.Load(),
 		QueuedMessages:  int(c.queued.Load()),
 		QueuedBytes:     int(c.queuedBytes.Load()),
+		HeldBytes:       int(c.held.Load() + c.delayedBytes.Load()),
 		ReceivedBytes:   c.receivedBytes.Load(),
 		SentBytes:       c.sentBytes.Load(),
 		PacketsReceived: c.packetsIn.Load(),

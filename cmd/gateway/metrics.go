@@ -2,10 +2,8 @@ package main
 
 import (
 	"fmt"
-	"strconv"
 
 	"mqttsn-gateway/broker"
-	"mqttsn-gateway/broker/embedded"
 	"mqttsn-gateway/broker/upstream"
 	"mqttsn-gateway/gateway/admin"
 )
@@ -85,55 +83,6 @@ func upstreamMetrics(b *upstream.Broker) admin.Source {
 			st.Failed[broker.CodeUnspecified] += 0 // there from the first scrape on
 			for code, n := range st.Failed {
 				emit(failures, float64(n), fmt.Sprintf("0x%02X", byte(code)))
-			}
-		},
-	}
-}
-
-var embeddedTable = []metric[embedded.Stats]{
-	gauge("mqttsn_gateway_embedded_connections", "MQTT clients that are connected to the embedded broker.", func(s embedded.Stats) int { return s.Connections }),
-	gauge("mqttsn_gateway_embedded_connections_pending", "Connections of MQTT clients that have not sent their CONNECT yet.", func(s embedded.Stats) int { return s.Pending }),
-	gauge("mqttsn_gateway_embedded_devices", "MQTT-SN clients that are connected to the embedded broker.", func(s embedded.Stats) int { return s.Devices }),
-	gauge("mqttsn_gateway_embedded_sessions", "Sessions, those of clients that are away included.", func(s embedded.Stats) int { return s.Sessions }),
-	gauge("mqttsn_gateway_embedded_subscriptions", "Subscriptions of all sessions.", func(s embedded.Stats) int { return s.Subscriptions }),
-	gauge("mqttsn_gateway_embedded_retained_messages", "Messages that are retained.", func(s embedded.Stats) int { return s.RetainedMessages }),
-	gauge("mqttsn_gateway_embedded_retained_bytes", "Topic and payload octets of the messages that are retained.", func(s embedded.Stats) int { return s.RetainedBytes }),
-	gauge("mqttsn_gateway_embedded_queue_messages", "Messages with QoS 1 and 2 that wait for clients or for their acknowledgement.", func(s embedded.Stats) int { return s.QueuedMessages }),
-}
-
-// embeddedMetrics is what the embedded broker counts.
-func embeddedMetrics(b *embedded.Broker) admin.Source {
-	const (
-		packets  = "mqttsn_gateway_embedded_packets_total"
-		messages = "mqttsn_gateway_embedded_messages_total"
-		drops    = "mqttsn_gateway_embedded_drops_total"
-		refused  = "mqttsn_gateway_embedded_connections_refused_total"
-		slowed   = "mqttsn_gateway_embedded_slowed_total"
-	)
-	return admin.Source{
-		Families: append(families(embeddedTable),
-			admin.Family{Name: packets, Help: "MQTT packets received from MQTT clients and sent to them.", Kind: admin.Counter, Labels: []string{"direction"}},
-			admin.Family{Name: messages, Help: "Messages taken from publishers and handed to subscribers, each counted once.", Kind: admin.Counter, Labels: []string{"direction", "qos"}},
-			admin.Family{Name: refused, Help: "Connections of MQTT clients refused or ended since a limit was reached, by the limit's option.", Kind: admin.Counter, Labels: []string{"limit"}},
-			admin.Family{Name: slowed, Help: "Times that MQTT clients had to wait since a limit was reached, by the limit's option.", Kind: admin.Counter, Labels: []string{"limit"}},
-			admin.Family{Name: drops, Help: "Messages that did not reach a subscriber or were not taken from a publisher, by reason.", Kind: admin.Counter, Labels: []string{"reason"}}),
-		Collect: func(emit admin.Emit) {
-			st := b.Stats()
-			emitAll(embeddedTable, st, emit)
-			emit(packets, float64(st.PacketsReceived), "received")
-			emit(packets, float64(st.PacketsSent), "sent")
-			for qos := range st.Received {
-				emit(messages, float64(st.Received[qos]), "received", strconv.Itoa(qos))
-				emit(messages, float64(st.Sent[qos]), "sent", strconv.Itoa(qos))
-			}
-			for reason, n := range st.Dropped {
-				emit(drops, float64(n), reason)
-			}
-			for limit, n := range st.Refused {
-				emit(refused, float64(n), limit)
-			}
-			for limit, n := range st.Slowed {
-				emit(slowed, float64(n), limit)
 			}
 		},
 	}

@@ -66,6 +66,9 @@ What to watch:
 - ` + "`mqttsn_gateway_socket_drops_total`" + ` grows: the host is too slow, or ` + "`udp.receive_buffer`" + ` is too small.
 - ` + "`mqttsn_gateway_queue_messages`" + ` grows without end: devices do not collect their messages.
 - ` + "`rate(mqttsn_gateway_retransmissions_total[5m])`" + ` against packets sent: how bad the radio is.
+- ` + "`rate(mqttsn_gateway_embedded_drops_total[5m])`" + ` by reason: an MQTT client or a device has lost messages, and why.
+- ` + "`rate(mqttsn_gateway_embedded_disconnects_total[5m])`" + ` by reason: ` + "`session_taken_over`" + ` again and again are two
+  clients with one client id, ` + "`keep_alive_timeout`" + ` a bad network.
 `
 
 // metricsDocument is docs/metrics.md.
