@@ -75,7 +75,7 @@ func TestLogOfClients(t *testing.T) {
 	next("keep alive", in+"silent.*")
 	next("keep alive", out+"silent"+at(p)+` reason=keep_alive_timeout why="keep alive exceeded"`)
 
-	p = login(t, b, mqtt.V5, "twice")
+	login(t, b, mqtt.V5, "twice")
 	next("takeover", in+"twice.*")
 	q := login(t, b, mqtt.V311, "twice")
 	both := text.lines
