@@ -79,13 +79,13 @@ func TestLinkFlags(t *testing.T) {
 // A listener and its options in one word.
 func TestListenerFlags(t *testing.T) {
 	c, origins, err := parse(t, []string{"MQTTSN_MQTT_LISTENERS_0_SOCKET_MODE=0600", "MQTTSN_MQTT_LISTENERS_1_SOCKET_DOMAIN=ipv6"},
-		"--mqtt", "unix:/run/a b/mqtt.sock,socket_mode=0666", "--mqtt", ":1883,socket_domain=ipv4")
+		"--mqtt", "unix:/run/a b/mqtt.sock,socket_mode=0666", "--mqtt", ":1883,socket_domain=ipv4,max_connections=-1,mount_point=site-1/")
 	if err != nil {
 		t.Fatal(err)
 	}
 	want := []embedded.ListenerOptions{embedded.DefaultListenerOptions(), embedded.DefaultListenerOptions()}
 	want[0].Listen, want[0].SocketMode = "unix:/run/a b/mqtt.sock", "0666"
-	want[1].Listen, want[1].SocketDomain = ":1883", "ipv4"
+	want[1].Listen, want[1].SocketDomain, want[1].MountPoint = ":1883", "ipv4", "site-1/"
 	if !reflect.DeepEqual(c.MQTT.Listeners, want) || origins["mqtt.listeners.1.socket_domain"] != "--mqtt" {
 		t.Errorf("got %+v from %q", c.MQTT.Listeners, origins["mqtt.listeners.1.socket_domain"])
 	}
@@ -98,6 +98,8 @@ func TestListenerFlags(t *testing.T) {
 		"unix:/x,socket_mode=999":    "mqtt.listeners.0.socket_mode",
 		"unix:/x,socket_domain=ipv4": "mqtt.listeners.0.socket_domain",
 		":1883,socket_domain=ip":     "mqtt.listeners.0.socket_domain",
+		":1883,mount_point=site":     "mqtt.listeners.0.mount_point",
+		":1883,max_connections=0":    "mqtt.listeners.0.max_connections",
 		":1883,mode=0660":            "mqtt.listeners.0.mode",
 	} {
 		_, _, err := parse(t, nil, "--mqtt", bad)

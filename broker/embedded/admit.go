@@ -199,8 +199,8 @@ func (b *Broker) pace(ctx context.Context, last net.Conn) {
 
 // keepPace stops reading from a client that sends more packets than it may, for as long
 // as they are too many. Its connection fills up, and so it has to wait: nothing is lost,
-// and its keep alive does not end meanwhile. To disconnect it would have it come back at
-// once and send again what was not acknowledged.
+// and its keep alive does not end meanwhile. To disconnect it (message rate too high, MQTT
+// 5 only) would have it come back at once and send again what was not acknowledged.
 func (c *client) keepPace() {
 	rate := c.broker.options.MaxPacketRate
 	if rate == 0 {
