@@ -38,6 +38,8 @@ func TestEveryMessageIsAccountedFor(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		o := DefaultOptions()
 		o.Listeners, o.MaxQueuedMessages, o.MaxQueuedBytes = nil, 3, 1024
+		o.QueueQoS0Messages = rapid.Bool().Draw(t, "queue QoS 0")
+		o.UpgradeOutgoingQoS = rapid.Bool().Draw(t, "upgrade QoS")
 		b, err := New(o, silent())
 		if err != nil {
 			t.Fatal(err)

@@ -79,7 +79,7 @@ func (c *client) ends(code broker.Code, why string) bool {
 
 // welcome logs a client that was let in.
 func (c *client) welcome(p *mqtt.Connect) {
-	c.broker.journal.write(slog.LevelInfo, "MQTT client connected", "client", shown(c.session.id), "remote", c.conn.RemoteAddr(),
+	c.broker.journal.write(slog.LevelInfo, "MQTT client connected", "client", shown(c.session.id), "remote", where(c),
 		"version", c.version.String(), "clean", p.CleanStart, "keep_alive", p.KeepAlive)
 }
 
@@ -87,7 +87,7 @@ func (c *client) welcome(p *mqtt.Connect) {
 func (c *client) turnAway(clientID string, code broker.Code, why string) {
 	c.refused = true
 	c.broker.stats.refusedConnects[code].Add(1)
-	c.broker.journal.write(slog.LevelInfo, "MQTT client refused", "client", shown(clientID), "remote", c.conn.RemoteAddr(),
+	c.broker.journal.write(slog.LevelInfo, "MQTT client refused", "client", shown(clientID), "remote", where(c),
 		"reason", endName(code), "why", why)
 }
 
@@ -108,10 +108,10 @@ func (c *client) departed() {
 	c.broker.stats.ends[e.code].Add(1)
 	if c.session == nil {
 		// Health checks and scans of ports are not worth more.
-		c.broker.journal.write(slog.LevelDebug, "connection closed before MQTT was spoken", "remote", c.conn.RemoteAddr(), "reason", endName(e.code))
+		c.broker.journal.write(slog.LevelDebug, "connection closed before MQTT was spoken", "remote", where(c), "reason", endName(e.code))
 		return
 	}
-	args := []any{"client", shown(c.session.id), "remote", c.conn.RemoteAddr(), "reason", endName(e.code)}
+	args := []any{"client", shown(c.session.id), "remote", where(c), "reason", endName(e.code)}
 	if e.why != "" {
 		args = append(args, "why", e.why)
 	}

@@ -33,6 +33,17 @@ func (l *lockedBuffer) lines() (all []string) {
 	return all
 }
 
+// A log of JSON has addresses as texts, too.
+func TestLogInJSON(t *testing.T) {
+	var text lockedBuffer
+	b := newBroker(t, func(o *Options) { o.Listeners = listeners("127.0.0.1:0") })
+	b.journal.log = slog.New(slog.NewJSONHandler(&text, nil))
+	run(t, b)
+	p := login(t, b, mqtt.V5, "c")
+	want := `"remote":"` + p.conn.LocalAddr().String() + `"`
+	until(t, "the log says "+want, func() bool { return strings.Contains(text.String(), want) })
+}
+
 // The log says who comes, who goes, and why.
 func TestLogOfClients(t *testing.T) {
 	b, text := logged(t, slog.LevelInfo, func(o *Options) {

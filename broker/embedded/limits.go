@@ -75,7 +75,7 @@ func (l *limited) report(log *slog.Logger) {
 		case packetRateLimit:
 			text = "MQTT clients were read more slowly: a limit was reached"
 		}
-		log.Warn(text, "limit", limitNames[what], "count", n, "last", last)
+		log.Warn(text, "limit", limitNames[what], "count", n, "last", last.String())
 	}
 }
 
