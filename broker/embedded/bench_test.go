@@ -3,8 +3,6 @@ package embedded
 import (
 	"fmt"
 	"io"
-	"net"
-	"runtime"
 	"testing"
 
 	"mqttsn-gateway/broker"
@@ -176,77 +174,4 @@ func BenchmarkFilters(b *testing.B) {
 			})
 		}
 	}
-}
-
-// BenchmarkIdle measures memory, per client that does nothing.
-func BenchmarkIdle(b *testing.B) {
-	const n = 2000
-	measure := func(b *testing.B, f func(i int)) {
-		heap, stack := inUse()
-		for i := range n {
-			f(i)
-		}
-		h, s := inUse()
-		b.ReportMetric(float64(h-heap)/n, "heap-B/client")
-		b.ReportMetric(float64(s-stack)/n, "stack-B/client")
-		b.ReportMetric(0, "ns/op")
-	}
-	b.Run("device", func(b *testing.B) {
-		br := newBroker(b)
-		conns := make([]broker.Conn, n)
-		to := new(sink)
-		ids := make([]string, n)
-		for i := range ids {
-			ids[i] = fmt.Sprint("device-", i)
-		}
-		measure(b, func(i int) {
-			conns[i] = br.Open(ids[i], to)
-			_ = conns[i].Do(&broker.Request{Op: broker.Connect})
-		})
-		runtime.KeepAlive(conns)
-		runtime.KeepAlive(br)
-	})
-	b.Run("mqtt", func(b *testing.B) {
-		br := serve(b)
-		conns := make([]net.Conn, n)
-		packet := make([][]byte, n)
-		for i := range conns {
-			var err error
-			if conns[i], err = net.Dial("tcp", br.Addrs()[0].String()); err != nil {
-				b.Fatal(err)
-			}
-			defer conns[i].Close()
-			packet[i] = (&mqtt.Connect{CleanStart: true, KeepAlive: 60, ClientID: fmt.Append(nil, "client-", i)}).Append(nil, mqtt.V311)
-		}
-		until(b, "all are accepted", func() bool { return br.Stats().Connections == n })
-		base := runtime.NumGoroutine()
-		// A connection without its CONNECT has its goroutine already: measure from
-		// there, and add what a bare accepted connection costs.
-		heap, stack := inUse()
-		answer := make([]byte, 4)
-		for i, conn := range conns {
-			_, _ = conn.Write(packet[i])
-			_, _ = io.ReadFull(conn, answer)
-		}
-		h, s := inUse()
-		b.ReportMetric(float64(h-heap)/n, "heap-B/connect")
-		b.ReportMetric(float64(s-stack)/n, "stack-B/connect")
-		for _, conn := range conns {
-			conn.Close()
-		}
-		until(b, "all are gone", func() bool { return br.Stats().Connections == 0 })
-		h0, s0 := inUse()
-		b.ReportMetric(float64(h-h0)/n, "heap-B/client")
-		b.ReportMetric(float64(s-s0)/n, "stack-B/client")
-		b.ReportMetric(float64(base-runtime.NumGoroutine())/n, "goroutines/client")
-		b.ReportMetric(0, "ns/op")
-	})
-}
-
-func inUse() (heap, stack uint64) {
-	runtime.GC()
-	runtime.GC()
-	var m runtime.MemStats
-	runtime.ReadMemStats(&m)
-	return m.HeapAlloc, m.StackInuse
 }

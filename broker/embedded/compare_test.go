@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"fmt"
-	"io"
 	"net"
 	"os"
 	"os/exec"
@@ -72,7 +71,7 @@ func child(addr string) {
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	go func() {
-		_, _ = io.Copy(io.Discard, os.Stdin)
+		answerUse(os.Stdin, os.Stdout)
 		cancel()
 	}()
 	_ = b.Serve(ctx, func() {})

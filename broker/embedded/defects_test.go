@@ -128,7 +128,7 @@ func TestDefect03ReceiveMaximumLoss(t *testing.T) {
 func TestDefect07MemoryPerClient(t *testing.T) {
 	const n = 1000
 	b := serve(t)
-	heap, _ := inUse()
+	heap := inUse().Heap
 	conns := make([]broker.Conn, n)
 	to := new(sink)
 	ids := make([]string, n)
@@ -139,7 +139,7 @@ func TestDefect07MemoryPerClient(t *testing.T) {
 		conns[i] = b.Open(ids[i], to)
 		_ = conns[i].Do(&broker.Request{Op: broker.Connect})
 	}
-	after, _ := inUse()
+	after := inUse().Heap
 	if each := int(after-heap) / n; each > 400 {
 		t.Errorf("%d octets per device, want 400", each)
 	}
@@ -155,7 +155,7 @@ func TestDefect07MemoryPerClient(t *testing.T) {
 		_, _ = conn.Write((&mqtt.Connect{CleanStart: true, ClientID: fmt.Append(nil, "client-", i)}).Append(nil, mqtt.V311))
 		_, _ = io.ReadFull(conn, make([]byte, 4))
 	}
-	after, _ = inUse() // the other ends of the connections, in this process too, included
+	after = inUse().Heap // the other ends of the connections, in this process too, included
 	each := int(after-heap) / n
 	t.Logf("%d octets per MQTT client", each)
 	if each > 8192 {
