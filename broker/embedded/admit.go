@@ -52,7 +52,6 @@ func (b *Broker) serve(from *listener, conn net.Conn) bool {
 	c := &client{broker: b, conn: conn, listener: from}
 	c.out.client = c
 	c.out.direct = mqtt.NewWriter(conn)
-	c.decoder.From = mqtt.FromClient
 	if b.options.MaxPacketRate > 0 {
 		c.ended = make(chan struct{})
 	}

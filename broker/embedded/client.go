@@ -4,6 +4,7 @@ import (
 	"errors"
 	"net"
 	"os"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -50,16 +51,16 @@ type client struct {
 
 	// For the reader alone.
 	reader  *mqtt.Reader
-	decoder mqtt.Decoder
-	due     time.Time // when the client is lost if it stays silent; zero: never
-	refused bool      // by CONNACK
-	left    bool      // it has disconnected as it should: no will
-	gone    bool      // nothing can be sent to it any more, or need be
-	lasting bool      // its CONNECT said that the session outlives the connection
-	intake  intake    // what was not counted yet
-	tally   tally     // and of what was sent
-	paced   int       // packets that the bucket does not know of yet
-	bucket  bucket    // of max_packet_rate
+	decoder *mqtt.Decoder // while there is something to decode
+	due     time.Time     // when the client is lost if it stays silent; zero: never
+	refused bool          // by CONNACK
+	left    bool          // it has disconnected as it should: no will
+	gone    bool          // nothing can be sent to it any more, or need be
+	lasting bool          // its CONNECT said that the session outlives the connection
+	intake  intake        // what was not counted yet
+	tally   tally         // and of what was sent
+	paced   int           // packets that the bucket does not know of yet
+	bucket  bucket        // of max_packet_rate
 
 	aliasesIn aliasesIn
 	arrived   idSet // QoS 2 messages that came on this connection and are not released
@@ -121,8 +122,22 @@ func (c *client) converse() {
 	}
 }
 
+// decoders are lent to clients while they have something to say.
+var decoders = sync.Pool{New: func() any { return &mqtt.Decoder{From: mqtt.FromClient} }}
+
+func (c *client) decode(h mqtt.Header, body []byte, v mqtt.Version) (mqtt.Packet, error) {
+	if c.decoder == nil {
+		c.decoder = decoders.Get().(*mqtt.Decoder)
+	}
+	return c.decoder.Decode(h, body, v)
+}
+
 // endBatch is called when all that has come so far is handled.
 func (c *client) endBatch() {
+	if c.decoder != nil {
+		decoders.Put(c.decoder)
+		c.decoder = nil
+	}
 	c.count()
 	c.broker.settle()
 	if drained := c.out.congested(c.broker.options.MaxQueuedBytes); drained != nil {

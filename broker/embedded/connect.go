@@ -21,7 +21,7 @@ func (c *client) connect() bool {
 	}
 	c.intake.packets++
 	c.broker.stats.connects.Add(1)
-	packet, err := c.decoder.Decode(h, body, 0)
+	packet, err := c.decode(h, body, 0)
 	if bad := (*mqtt.Error)(nil); errors.As(err, &bad) {
 		c.refuseMalformed(bad)
 		return false

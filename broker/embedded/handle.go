@@ -25,7 +25,7 @@ const (
 // connection: MQTT 5 clients are told why, others find it closed [MQTT-4.13.1-1]
 // [MQTT-4.8.0-1].
 func (c *client) handle(h mqtt.Header, body []byte) {
-	packet, err := c.decoder.Decode(h, body, c.version)
+	packet, err := c.decode(h, body, c.version)
 	if err != nil {
 		c.broken(err)
 		return
