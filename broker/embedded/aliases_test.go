@@ -4,9 +4,11 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 
+	"mqttsn-gateway/broker"
 	"mqttsn-gateway/broker/mqtt"
 )
 
@@ -230,5 +232,79 @@ func TestTopicAliasCostsNothingUnused(t *testing.T) {
 		c.alias(&m, "some/topic")
 	}); n > 0 || m.Properties.TopicAlias != 1 {
 		t.Errorf("%v allocations, alias %d", n, m.Properties.TopicAlias)
+	}
+}
+
+// Whatever is sent, resent, dropped or stalled meanwhile, each message comes with its topic.
+func TestTopicAliasesUnderLoad(t *testing.T) {
+	b := serve(t, func(o *Options) { o.MaxQueuedBytes, o.MaxInflightMessages = 2048, 5 })
+	p := login(t, b, mqtt.V5, "c", takesAliases(4), takes(300), stay)
+	p.subscribe(2, "topic/+")
+	const publishers, each = 3, 500
+	var done sync.WaitGroup
+	for i := range publishers {
+		from := connected(t, b, fmt.Sprint("from", i), true)
+		done.Go(func() {
+			for n := range each {
+				topic := fmt.Sprint("topic/", (n*7+i)%10)
+				padding := strings.Repeat("x", n%3*140) // some are too large
+				from.do(broker.Request{Op: broker.Publish, Topic: topic, Payload: []byte(topic + padding), QoS: byte(n % 3)})
+				b.Flush()
+			}
+		})
+	}
+	gone := make(chan struct{})
+	go func() {
+		done.Wait()
+		close(gone)
+	}()
+	topics := make(map[uint16]string)
+	aliases, last := 0, false
+	p.send(&mqtt.Pingreq{}) // one is always under way, so that there is something to read
+	for n := 0; ; n++ {
+		packet, err := p.read(patience)
+		if err != nil {
+			t.Fatal(err)
+		}
+		switch m := packet.(type) {
+		case *mqtt.Publish:
+			topic := string(m.Topic)
+			if alias := m.Properties.TopicAlias; topic == "" {
+				topic = topics[alias]
+				aliases++
+			} else if alias > 0 {
+				topics[alias] = topic
+			}
+			if got, _, _ := strings.Cut(string(m.Payload), "x"); got != topic {
+				t.Fatalf("%q came for topic %q", got, topic)
+			}
+			switch m.QoS {
+			case 1:
+				p.send(&mqtt.Puback{PacketID: m.PacketID})
+			case 2:
+				p.send(&mqtt.Pubrec{PacketID: m.PacketID})
+			}
+		case *mqtt.Pubrel:
+			p.send(&mqtt.Pubcomp{PacketID: m.PacketID})
+		case *mqtt.Pingresp:
+			if last {
+				if aliases == 0 {
+					t.Error("no alias was used")
+				}
+				return
+			}
+			select {
+			case <-gone:
+				last = true
+			default:
+			}
+			p.send(&mqtt.Pingreq{})
+		}
+		if n%100 == 99 {
+			p.conn.Close()
+			p = login(t, b, mqtt.V5, "c", takesAliases(4), takes(300), stay)
+			p.send(&mqtt.Pingreq{})
+			clear(topics)
+		}
 	}
 }

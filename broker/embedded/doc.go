@@ -42,6 +42,24 @@
 // Without MQTT 5, a publish that is not allowed is acknowledged and dropped: the
 // connection goes on [MQTT 3.1.1, 3.3.5].
 //
+// A QoS 2 message with an identifier that is not released is the same one again if it says
+// so by DUP. Without DUP it is another one if it comes on a new connection, since its client
+// has forgotten the first; on the same connection it is a mistake, which MQTT 5 clients are
+// told (0x91) and others are not [MQTT-4.3.3-10].
+//
+// An acknowledgement that does not belong to its message's QoS, or not yet, ends the
+// connection; one for no message is ignored, or answered if it can be.
+//
+// A client that does not take a CONNACK for its size is refused; one that does not take a
+// SUBACK or UNSUBACK is disconnected before anything is done. Everything else that is no
+// message fits, without its reason string if need be [MQTT-3.1.2-24].
+//
+// Topic aliases to a client stand for the first topics that it gets on a connection and
+// never change. The topics of its own are bounded in number and octets.
+//
+// Whether a payload is the text that its format indicator promises is not checked
+// [MQTT 5, 3.3.2.3.2]; Mosquitto does not, either.
+//
 // The will of a client whose connection is taken over is published [MQTT-3.1.2-8], unless
 // it has a delay and the session goes on. When the broker itself shuts down, it publishes
 // no wills.

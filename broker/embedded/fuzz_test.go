@@ -27,6 +27,9 @@ func FuzzClient(f *testing.F) {
 		seed(v, subscribe, &mqtt.Publish{Topic: []byte("a/b"), QoS: 2, PacketID: 2}, &mqtt.Pubrel{PacketID: 2}, &mqtt.Pubrec{PacketID: 1}, &mqtt.Pubcomp{PacketID: 1})
 		seed(v, &mqtt.Unsubscribe{PacketID: 1, Filters: [][]byte{[]byte("#")}}, &mqtt.Pingreq{}, &mqtt.Disconnect{})
 	}
+	alias := aliased("topic", "x", 1)
+	alias.QoS, alias.PacketID = 2, 1
+	seed(mqtt.V5, subscribe, alias, aliased("", "y", 1), aliased("other", "y", 1), &mqtt.Pubrel{PacketID: 1}, aliased("", "z", 2))
 	o := DefaultOptions()
 	o.Listeners, o.MaxPacketSize, o.MaxSubscriptions = nil, 4096, 10
 	o.MaxRetainedMessages = 10
@@ -52,6 +55,7 @@ func FuzzClient(f *testing.F) {
 		}()
 		c := &mqtt.Connect{ClientID: []byte{'a' + version%4}, CleanStart: version&0x40 == 0}
 		c.Properties.SessionExpiry = mqtt.Some(uint32(version & 0x20))
+		c.Properties.TopicAliasMaximum = mqtt.Some(uint16(version & 3))
 		_ = client.SetWriteDeadline(time.Now().Add(patience))
 		_, _ = client.Write(c.Append(nil, v))
 		_, _ = client.Write(data)

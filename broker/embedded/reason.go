@@ -42,8 +42,8 @@ func reasonString(in mqtt.Type, code broker.Code) string {
 // quotas are what is exhausted, by the packet that says so.
 var quotas = map[mqtt.Type]string{
 	mqtt.TypeConnack: "max_sessions is reached",
-	mqtt.TypePuback:  "max_retained_messages or max_retained_bytes is reached",
-	mqtt.TypePubrec:  "max_retained_messages or max_retained_bytes is reached",
+	mqtt.TypePuback:  "max_retained_messages, max_retained_bytes or max_queued_bytes_total is reached",
+	mqtt.TypePubrec:  "max_retained_messages, max_retained_bytes or max_queued_bytes_total is reached",
 	mqtt.TypeSuback:  "max_subscriptions is reached",
 }
 
