@@ -354,6 +354,12 @@ var (
 		}
 	})
 
+	_ = statement("MQTT-3.1.4-1b", v5, "authentication data without a method is refused", func(t *T) {
+		c := t.dial()
+		c.packet(0x10, `"MQTT" 05 02 003C 04 16 "x" "%s"`, t.id("a"))
+		c.refused(mqtt.CodeProtocolError, mqtt.CodeMalformed)
+	})
+
 	_ = statement("MQTT-3.1.4-2", both, "a client that fails a further check is not let in", func(t *T) {
 		t.own(settings{
 			embedded:  func(o *embedded.Options) { o.MaxSessions = 1 },

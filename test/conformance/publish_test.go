@@ -149,6 +149,12 @@ var (
 		}
 	})
 
+	_ = statement("MQTT-4.7.3-1c", v5, "a response topic has at least one character", func(t *T) {
+		c := t.connect("a")
+		c.packet(0x30, `"%s" 03 08 "" 'x'`, t.topic("a"))
+		c.failed(mqtt.CodeTopicName, mqtt.CodeMalformed, mqtt.CodeProtocolError)
+	})
+
 	_ = statement("MQTT-3.3.2-15", v5, "the response topic is passed on", func(t *T) {
 		t.passedOn(func(p *mqtt.PublishProperties) { p.ResponseTopic = []byte("an/swer/ü") },
 			func(p *mqtt.PublishProperties) bool { return string(p.ResponseTopic) == "an/swer/ü" })

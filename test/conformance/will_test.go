@@ -178,4 +178,18 @@ var (
 		c.connectWith(0x06, `"%s" %s 0002C328 "gone"`, t.id("a"), t.none())
 		c.refused(mqtt.CodeMalformed, mqtt.CodeProtocolError, mqtt.CodeTopicName)
 	})
+
+	_ = statement("MQTT-4.7.3-1b", both, "a will topic has at least one character", func(t *T) {
+		c := t.dial()
+		c.connectWith(0x06, `"%s" %s "" "gone"`, t.id("a"), t.none())
+		c.refused(mqtt.CodeMalformed, mqtt.CodeProtocolError, mqtt.CodeTopicName)
+	})
+
+	_ = statement("MQTT-4.7.1-1b", both, "a will topic has no wildcards", func(t *T) {
+		for _, topic := range []string{"a/+", "#", "a#"} {
+			c := t.dial()
+			c.connectWith(0x06, `"%s" %s "%s" "gone"`, t.id("a"), t.none(), topic)
+			c.refused(mqtt.CodeMalformed, mqtt.CodeProtocolError, mqtt.CodeTopicName)
+		}
+	})
 )
