@@ -96,7 +96,7 @@ var (
 		}
 	})
 
-	_ = statement("MQTT-3.8.3-3b", v5, "with no local a client does not get its own retained messages either", func(t *T) {
+	_ = statement("MQTT-3.8.3-3c", v5, "with no local a client does not get its own retained messages either", func(t *T) {
 		c := t.connect("a")
 		c.publish("a", "own", 1, retain)
 		t.connect("from").publish("b", "other's", 1, retain)

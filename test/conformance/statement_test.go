@@ -99,6 +99,18 @@ func run(t *testing.T, start starter, excused map[string]string) {
 	}
 }
 
+// A name is one test for a version: what is excused for one excuses no other.
+func TestNames(t *testing.T) {
+	taken := make(map[string]versions)
+	for _, r := range rules {
+		name := strings.Join(r.names, "_")
+		if taken[name]&r.in != 0 {
+			t.Errorf("%s is the name of two tests: give the second one the next letter", name)
+		}
+		taken[name] |= r.in
+	}
+}
+
 // departures are the ids of testdata/mosquitto.csv, or whole names of tests, and why.
 func departures(t *testing.T) map[string]string {
 	t.Helper()
