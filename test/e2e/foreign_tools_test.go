@@ -15,17 +15,18 @@ import (
 func TestForeignTools(t *testing.T) {
 	t.Parallel()
 	f := newFair(t)
-	retain := func() {
-		for _, topic := range []string{"kept/1", "kept/2", "kept/3"} {
-			f.publish(topic, "x", 1, true)
-		}
-	}
-	for _, version := range []string{"mqttv31", "mqttv311", "mqttv5"} {
+	topics := []string{"kept/1", "kept/2", "kept/3"}
+	for sessions, version := range []string{"mqttv31", "mqttv311", "mqttv5"} {
 		tool := func(name string, args ...string) *process {
 			t.Helper()
 			path := tool(t, name, "the package mosquitto-clients")
 			p := launch(t, name+" "+strings.Join(args, " "), path, append([]string{"-p", strconv.Itoa(f.port), "-V", version}, args...)...)
-			t.Cleanup(p.kill)
+			t.Cleanup(func() {
+				p.kill()
+				if t.Failed() {
+					t.Logf("%s printed:\n%s", p.name, p.log)
+				}
+			})
 			return p
 		}
 		// printed is what has come when the program has ended: topics, qos and retain, sorted.
@@ -42,29 +43,31 @@ func TestForeignTools(t *testing.T) {
 			t.Helper()
 			return tool("mosquitto_sub", append([]string{"-F", "%t:%q:%r", "-q", "1"}, args...)...)
 		}
-		subscribers := f.metric("mqtt_subscriptions")
-		subscribed := func() {
+		// subscribers waits until there are so many besides the sessions that stay.
+		subscribers := func(n int) {
 			t.Helper()
-			eventually(t, "there is a subscriber more", func() bool { return f.metric("mqtt_subscriptions") > subscribers })
+			eventually(t, "subscribers come and go", func() bool { return f.metric("embedded_subscriptions") == float64(sessions+n) })
 		}
-		retain()
+		for _, topic := range topics {
+			f.publish(topic, "x", 1, true)
+		}
 		printed(sub("-t", "kept/#", "-C", "3"), "kept/1:1:1", "kept/2:1:1", "kept/3:1:1")
 
+		subscribers(0)
 		all := sub("-t", "kept/#", "--retained-only")
-		subscribed()
+		subscribers(1)
 		f.publish("kept/live", "x", 1)
 		printed(all, "kept/1:1:1", "kept/2:1:1", "kept/3:1:1")
 
+		subscribers(0)
 		fresh := sub("-t", "kept/#", "-R", "-C", "1")
-		subscribed()
+		subscribers(1)
 		f.publish("kept/1", "y", 1, true)
 		printed(fresh, "kept/1:1:0")
 
-		// It is told of its own removals.
-		printed(sub("-t", "kept/#", "--remove-retained", "-C", "6"),
-			"kept/1:1:0", "kept/1:1:1", "kept/2:1:0", "kept/2:1:1", "kept/3:1:0", "kept/3:1:1")
-		f.publish("kept/4", "x", 1, true)
-		printed(sub("-t", "kept/#", "--remove-retained", "-C", "2"), "kept/4:1:0", "kept/4:1:1")
+		remover := sub("-t", "kept/#", "--remove-retained") // with -C mosquitto_sub 2.0.11 hangs after DISCONNECT
+		eventually(t, "retained messages go", func() bool { return f.metric("embedded_retained_messages") == 0 })
+		remover.kill()
 
 		session := []string{"-i", "script-" + version, "-c", "-t", "news/#", "-T", "news/dull"}
 		if version == "mqttv5" {
