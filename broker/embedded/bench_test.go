@@ -23,8 +23,8 @@ func benchDevice(b *testing.B, br *Broker, id string) broker.Conn {
 }
 
 // swallow is an MQTT client that subscribes and acknowledges nothing: it just reads.
-func swallow(b testing.TB, br *Broker, id, filter string) {
-	p := login(b, br, mqtt.V311, id)
+func swallow(b testing.TB, br *Broker, v mqtt.Version, id, filter string) {
+	p := login(b, br, v, id)
 	p.subscribe(0, filter)
 	go func() { _, _ = io.Copy(io.Discard, p.conn) }()
 }
@@ -42,7 +42,7 @@ func BenchmarkDevicePublish(b *testing.B) {
 					for i := range subs {
 						id := fmt.Sprint("sub", i)
 						if kind == "mqtt" {
-							swallow(b, br, id, "sensors/+/temperature")
+							swallow(b, br, mqtt.V311, id, "sensors/+/temperature")
 						} else {
 							c := benchDevice(b, br, id)
 							_ = c.Do(&broker.Request{Op: broker.Subscribe, Topic: "sensors/+/temperature"})

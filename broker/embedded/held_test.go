@@ -150,7 +150,7 @@ func TestLargeFanOutIsSentInParts(t *testing.T) {
 	b := serve(t)
 	const n = 50
 	for i := range n {
-		swallow(t, b, fmt.Sprint(i), "t")
+		swallow(t, b, mqtt.V311, fmt.Sprint(i), "t")
 	}
 	from := connected(t, b, "from", true)
 	from.publish("t", strings.Repeat("x", 100_000), 0, false)

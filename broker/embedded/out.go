@@ -34,6 +34,13 @@ type buffer struct {
 	b       []byte
 	packets int
 	payload int // octets of messages that are sent for the first time
+	topic   []byte
+}
+
+// name is a topic as octets, until the next one.
+func (b *buffer) name(topic string) []byte {
+	b.topic = append(b.topic[:0], topic...)
+	return b.topic
 }
 
 var buffers = sync.Pool{New: func() any { return new(buffer) }}
@@ -43,7 +50,7 @@ const keepBuffer = 64 << 10
 
 func (b *buffer) release() {
 	if cap(b.b) <= keepBuffer {
-		*b = buffer{b: b.b[:0]}
+		*b = buffer{b: b.b[:0], topic: b.topic}
 		buffers.Put(b)
 	}
 }

@@ -19,8 +19,7 @@ func (c *client) pass(p *publication, retain bool, r *rare) reason {
 	case !ok:
 		return clientAway
 	}
-	var topic [128]byte
-	packet := mqtt.Publish{Retain: retain, Topic: append(topic[:0], p.Topic...), Payload: p.Payload}
+	packet := mqtt.Publish{Retain: retain, Topic: c.out.pending.name(p.Topic), Payload: p.Payload}
 	return c.add(b, &packet, &p.message, r)
 }
 
@@ -35,10 +34,9 @@ func (c *client) send(d *delivery, again bool) reason {
 		return noRoom
 	}
 	m := d.message
-	var topic [128]byte
 	packet := mqtt.Publish{
 		DUP: again, QoS: mqtt.QoS(d.qos), Retain: d.retain,
-		Topic: append(topic[:0], m.Topic...), PacketID: d.id, Payload: m.Payload,
+		Topic: c.out.pending.name(m.Topic), PacketID: d.id, Payload: m.Payload,
 	}
 	return c.add(b, &packet, m, d.rare)
 }
