@@ -42,11 +42,6 @@
 // Without MQTT 5, a publish that is not allowed is acknowledged and dropped: the
 // connection goes on [MQTT 3.1.1, 3.3.5].
 //
-// A QoS 2 message with an identifier that is not released is the same one again if it says
-// so by DUP. Without DUP it is another one if it comes on a new connection, since its client
-// has forgotten the first; on the same connection it is a mistake, which MQTT 5 clients are
-// told (0x91) and others are not [MQTT-4.3.3-10].
-//
 // An acknowledgement that does not belong to its message's QoS, or not yet, ends the
 // connection; one for no message is ignored, or answered if it can be.
 //

@@ -17,7 +17,6 @@ const (
 	codeQoSNotSupported      = broker.Code(mqtt.CodeQoSNotSupported)
 	codeReceiveMaximum       = broker.Code(mqtt.CodeReceiveMaximum)
 	codeClientID             = broker.Code(mqtt.CodeClientID)
-	codePacketIDInUse        = broker.Code(mqtt.CodePacketIDInUse)
 	codePacketIDNotFound     = broker.Code(mqtt.CodePacketIDNotFound)
 )
 

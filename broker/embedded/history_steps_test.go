@@ -47,7 +47,7 @@ func (h *history) connect(a *actor) {
 	if other != nil && !again {
 		h.robbed(other, before)
 	}
-	a.online, a.arrived = true, make(map[uint16]bool)
+	a.online = true
 }
 
 func (h *history) connectDevice(a *actor, clean bool, will *modelMessage) (present bool) {
@@ -207,19 +207,12 @@ func (h *history) publish(a *actor) {
 	again := a.device == nil && m.qos > 0 && h.draw(2) == 0
 	fmt.Fprintf(&h.log, "publishes %+v, id %d, again %v", *m, id, again)
 	s := h.model.sessions[a.id]
-	known, here := false, false
+	known := false
 	if a.device == nil && m.qos == 2 {
-		known, here = s.received[id], a.arrived[id]
-		s.received[id], a.arrived[id] = true, true
+		known, s.received[id] = s.received[id], true
 	}
 	want := mqtt.CodeSuccess
-	switch {
-	case here && !again && a.version == mqtt.V5:
-		want = mqtt.CodePacketIDInUse
-		delete(s.received, id)
-		delete(a.arrived, id)
-	case here, known && again:
-	case !h.model.publish(m):
+	if !known && !h.model.publish(m) {
 		want = mqtt.CodeNoSubscribers
 	}
 	if a.device != nil {
@@ -254,7 +247,6 @@ func (h *history) release(a *actor, id uint16) {
 		want = mqtt.CodePacketIDNotFound
 	}
 	delete(s.received, id)
-	delete(a.arrived, id)
 	a.peer.send(&mqtt.Pubrel{PacketID: id})
 	if got := answer[*mqtt.Pubcomp](h, a).Code; a.version == mqtt.V5 && got != want {
 		h.t.Fatalf("PUBCOMP %v, want %v", got, want)

@@ -55,7 +55,6 @@ type actor struct {
 	device  *station
 	peer    *peer
 	online  bool
-	arrived map[uint16]bool // QoS 2 messages of this connection that it has not released
 	seen    []modelDelivery // what came and was not compared yet
 }
 

@@ -31,8 +31,6 @@ func reasonString(in mqtt.Type, code broker.Code) string {
 		return "nothing is retained here"
 	case codeQoSNotSupported:
 		return "the QoS is above max_qos"
-	case codePacketIDInUse:
-		return "a message with this packet identifier was not released"
 	case codePacketIDNotFound:
 		return "there is no message with this packet identifier"
 	}

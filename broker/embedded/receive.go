@@ -20,8 +20,8 @@ func (c *client) publish(p *mqtt.Publish) {
 	case mqtt.QoS1:
 		c.sendPuback(p.PacketID, c.route(p))
 	case mqtt.QoS2:
-		first, code := c.receive(p)
-		if first {
+		code := broker.CodeSuccess
+		if c.receive(p.PacketID) {
 			code = c.route(p)
 		}
 		if code.Failed() && c.version == mqtt.V5 {
@@ -78,39 +78,28 @@ func (c *client) route(p *mqtt.Publish) broker.Code {
 	return code
 }
 
-// receive notes that a QoS 2 message has come, and reports whether it is to be passed on.
-//
-// One that is sent again, after the connection was lost, says so by DUP [MQTT-3.3.1-1]:
-// if it does not, its client has forgotten what it sent before, as after a crash, and the
-// message is another one. On one connection an identifier in use is a mistake that MQTT 5
-// has a code for; before that, the message can only be taken for the one that was there
-// [MQTT-4.3.3-10].
-func (c *client) receive(p *mqtt.Publish) (first bool, code broker.Code) {
-	s := c.session
-	s.mu.Lock()
-	mine, known := s.line == c, s.received.has(p.PacketID)
-	if mine && !known {
-		if s.received == nil {
-			s.received = make(idSet)
-		}
-		s.received.add(p.PacketID)
-	}
-	s.mu.Unlock()
-	switch {
-	case !mine: // nothing is answered any more, so that it will come again
-		return false, broker.CodeSuccess
-	case !c.arrived.has(p.PacketID):
+// receive notes that a QoS 2 message has come, and reports whether it is to be passed on:
+// until its identifier is released, any that has it is the same message, whatever DUP says
+// and on whichever connection it comes [MQTT-4.3.3-10].
+func (c *client) receive(id uint16) (first bool) {
+	if !c.arrived.has(id) {
 		if c.arrived == nil {
 			c.arrived = make(idSet)
 		}
-		c.arrived.add(p.PacketID)
+		c.arrived.add(id)
 		c.arriving++
-		return !known || !p.DUP, broker.CodeSuccess
-	case p.DUP || c.version < mqtt.V5:
-		return false, broker.CodeSuccess
-	default:
-		return false, codePacketIDInUse
 	}
+	s := c.session
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.line != c || s.received.has(id) {
+		return false // if the client has come anew, it hears nothing here, and sends it there again
+	}
+	if s.received == nil {
+		s.received = make(idSet)
+	}
+	s.received.add(id)
+	return true
 }
 
 // releaseID forgets the identifier of a QoS 2 message, and reports whether there was one.
