@@ -106,10 +106,12 @@ func (l *clients) mayOpen(c *client, from netip.Addr) limit {
 	return noLimit
 }
 
-// admit lets a client in whose CONNECT has come, as far as there is room for it. It
-// reports false if it does not: the client was told, and the connection is ending.
+// admit lets a client in whose CONNECT has come, as far as there is room for it. One whose
+// last connection is still there needs none: it takes the place of that, which may well be
+// dead. It reports false if it does not: the client was told, and the connection is ending.
 func (c *client) admit(id string) bool {
 	l, o := &c.broker.clients, &c.broker.options
+	last := c.broker.connection(id)
 	l.mu.Lock()
 	what := noLimit
 	switch own := c.listener.options.MaxConnections; {
@@ -117,9 +119,9 @@ func (c *client) admit(id string) bool {
 		l.mu.Unlock()
 		c.gone = true
 		return false
-	case l.connected >= o.MaxConnections:
+	case l.connected >= o.MaxConnections && last == nil:
 		what = connectionsLimit
-	case own > 0 && c.listener.connected >= own:
+	case own > 0 && c.listener.connected >= own && (last == nil || last.listener != c.listener):
 		what = listenerLimit
 	default:
 		l.pending.remove(c)
@@ -136,6 +138,20 @@ func (c *client) admit(id string) bool {
 		return false
 	}
 	return true
+}
+
+// connection is the MQTT client that is connected with that id, nil for none.
+func (b *Broker) connection(id string) *client {
+	b.mu.Lock()
+	s := b.sessions[id]
+	b.mu.Unlock()
+	if s == nil {
+		return nil
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	c, _ := s.line.(*client)
+	return c
 }
 
 // unheard counts a connection that ends before its CONNECT has come, if it had its time.
