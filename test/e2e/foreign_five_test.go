@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"bytes"
+	"maps"
 	"os/exec"
 	"reflect"
 	"slices"
@@ -154,6 +155,43 @@ func TestForeignReasonCodes(t *testing.T) {
 		"-p", strconv.Itoa(f.port), "-V", "mqttv5", "-d", "-q", "1", "-t", "nobody/cares", "-m", "hi").CombinedOutput()
 	if want := "received PUBACK (Mid: 1, RC:16)"; err != nil || !bytes.Contains(out, []byte(want)) {
 		t.Errorf("mosquitto_pub: %v\n%swant %q", err, out, want)
+	}
+}
+
+// TestForeignAliases has MQTT.js, which can do so, use topic aliases both ways: what it
+// publishes under an alias arrives under its name, and the broker may send it aliases.
+func TestForeignAliases(t *testing.T) {
+	t.Parallel()
+	f := newFair(t)
+	k := kindNamed("mqttjs-5")
+	others := f.joinEach(kinds, "in-", plainly)
+	subscribeAll(others, "alias/#", 1)
+	p := f.join(k, "alias", greeting{aliases: 4}).(*libraryClient)
+	if p.connected.Properties.TopicAliasMaximum == 0 {
+		t.Fatal("the broker takes no topic aliases")
+	}
+	p.subscribe("alias/#", 1)
+	aliased := 0
+	// More topics than aliases: they are given to others in turn.
+	for round := range 3 {
+		var wanted []message
+		for n := range p.connected.Properties.TopicAliasMaximum + 2 {
+			topic := "alias/" + strings.Repeat("long/", 10) + strconv.Itoa(n%8)
+			p.publish(outgoing{topic: topic, payloads: []string{strconv.Itoa(round)}, qos: byte(n % 2)})
+			p.settle()
+			wanted = append(wanted, message{topic: topic, payload: strconv.Itoa(round), qos: byte(n % 2)})
+		}
+		for _, other := range others {
+			other.inbox().expectAny(t, wanted...)
+		}
+		for got := range maps.Values(p.in.expectAny(t, wanted...)) {
+			if got.properties.TopicAlias > 0 {
+				aliased++
+			}
+		}
+	}
+	if aliased == 0 {
+		t.Error("the broker never used a topic alias")
 	}
 }
 
