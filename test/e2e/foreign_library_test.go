@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"slices"
+	"sync"
 	"testing"
 	"time"
 )
@@ -19,7 +20,8 @@ type library struct {
 	*process
 	t     testing.TB
 	stdin io.WriteCloser
-	// clients is filled by the test before the program knows the name.
+	// mu guards clients, which the test fills and the program's output is sorted by.
+	mu      sync.Mutex
 	clients map[string]*libraryClient
 }
 
@@ -108,12 +110,14 @@ func (l *lineWriter) Write(b []byte) (int, error) {
 
 // take sorts what the program says.
 func (l *library) take(line []byte) {
-	_, _ = l.log.Write(append(line, '\n'))
+	_, _ = l.log.Write(append(bytes.Clone(line), '\n'))
 	var e event
 	if json.Unmarshal(line, &e) != nil {
 		return // a warning of the library's: it is in the log
 	}
+	l.mu.Lock()
 	c := l.clients[e.Client]
+	l.mu.Unlock()
 	switch {
 	case c == nil:
 	case e.Event == "received":
@@ -141,7 +145,9 @@ type libraryClient struct {
 func dialLibrary(f *fair, l *library, k kind, id string, h greeting) *libraryClient {
 	f.Helper()
 	c := &libraryClient{library: l, kind: k, id: id, greeting: h, port: f.port, in: newInbox(id), answers: make(chan event, 64)}
+	l.mu.Lock()
 	l.clients[id] = c
+	l.mu.Unlock()
 	c.connect()
 	if c.connected.Present {
 		f.Errorf("%s: the broker has a session of it already", id)
