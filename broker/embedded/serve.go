@@ -47,7 +47,7 @@ func (b *Broker) accept(ctx context.Context, l *listener, s net.Listener) {
 		}
 		// Mostly the process has no file descriptor left: that passes.
 		if pause == 0 {
-			b.log.Error("cannot accept MQTT clients", "listener", s.Addr(), "error", err)
+			b.log.Error("cannot accept MQTT clients", "listener", s.Addr().String(), "error", err)
 		}
 		pause = min(max(2*pause, 10*time.Millisecond), time.Second)
 		select {
