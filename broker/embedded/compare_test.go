@@ -264,6 +264,7 @@ func (l *load) run(n int) {
 		}
 		select {
 		case <-l.progress:
+			timeout.Reset(time.Minute)
 		case <-timeout.C:
 			l.b.Fatalf("stuck at %d of %d", done, n)
 		}
