@@ -40,6 +40,10 @@ func (m *message) expireAt(b *Broker, at time.Duration) {
 type publication struct {
 	message
 	kept *message
+	// many says that there is more than one receiver, and frames is the packet for them
+	// once it was made: for clients of versions before MQTT 5, and for others.
+	many   bool
+	frames [2][]byte
 	// steady says that the properties never change, so that a copy is not needed.
 	steady bool
 	// refuse says that the publisher understands a refusal.
@@ -53,7 +57,13 @@ var publications = sync.Pool{New: func() any { return new(publication) }}
 func newPublication() *publication { return publications.Get().(*publication) }
 
 func (p *publication) release() {
-	*p = publication{}
+	frames := p.frames
+	for i, f := range frames {
+		if frames[i] = f[:0]; cap(f) > keepBuffer {
+			frames[i] = nil
+		}
+	}
+	*p = publication{frames: frames}
 	publications.Put(p)
 }
 

@@ -46,6 +46,7 @@ const flushAt = 1 << 20
 // fanOut hands a message to the targets of a route.
 func (b *Broker) fanOut(p *publication, r *route) {
 	copied := 0
+	p.many = len(r.targets) > 1
 	for i := range r.targets {
 		if copied += len(p.Payload); copied > flushAt {
 			b.Flush()

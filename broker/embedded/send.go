@@ -19,6 +19,9 @@ func (c *client) pass(p *publication, retain bool, r *rare) reason {
 	case !ok:
 		return clientAway
 	}
+	if p.many && r == nil && c.maxAlias == 0 && c.listener.mount == nil {
+		return c.addFrame(b, p, retain)
+	}
 	packet := mqtt.Publish{Retain: retain, Topic: c.out.pending.name(p.Topic), Payload: p.Payload}
 	return c.add(b, &packet, &p.message, r)
 }
@@ -70,6 +73,33 @@ func (c *client) add(b []byte, p *mqtt.Publish, m *message, r *rare) reason {
 	if !p.DUP { // what is sent again is counted once
 		c.out.pending.payload += len(p.Payload)
 	}
+	c.out.done(with)
+	return noReason
+}
+
+// addFrame adds a QoS 0 message to the output, which is open, as all clients of the version
+// get it but for the retain flag.
+func (c *client) addFrame(b []byte, p *publication, retain bool) reason {
+	f := &p.frames[0]
+	if c.version == mqtt.V5 {
+		f = &p.frames[1]
+	}
+	if len(*f) == 0 {
+		packet := mqtt.Publish{Topic: c.out.pending.name(p.Topic), Payload: p.Payload}
+		if c.version == mqtt.V5 {
+			c.addProperties(&packet.Properties, &p.message, nil)
+		}
+		*f = packet.Append(*f, c.version)
+	}
+	with := append(b, *f...)
+	if c.oversize(b, with) {
+		c.out.cancel()
+		return tooLarge
+	}
+	if retain {
+		with[len(b)] |= 1 // [MQTT-3.3.1-8]
+	}
+	c.out.pending.payload += len(p.Payload)
 	c.out.done(with)
 	return noReason
 }
