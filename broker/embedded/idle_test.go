@@ -82,7 +82,7 @@ func benchIdle(b *testing.B, n int, watch time.Duration) {
 	busy = cpuTime(b, c.pid)
 	ping, answer := []byte{0xC0, 0}, make([]byte, 2)
 	start := time.Now()
-	for i := range n * int(watch) / int(time.Minute) {
+	for i := range int(time.Duration(n) * watch / time.Minute) {
 		if wait := time.Until(start.Add(time.Duration(i) * time.Minute / time.Duration(n))); wait > time.Millisecond {
 			<-time.After(wait)
 		}
