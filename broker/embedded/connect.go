@@ -45,6 +45,9 @@ func (c *client) connect() bool {
 	}
 	if code.Failed() {
 		why := reasonString(mqtt.TypeConnack, code)
+		if code == codeClientID && id != "" {
+			why = "the keep alive is above max_keepalive" // see agreeKeepAlive
+		}
 		c.turnAway(string(p.ClientID), code, why)
 		c.refuse(code, why)
 		return false

@@ -198,3 +198,20 @@ func TestShown(t *testing.T) {
 		}
 	}
 }
+
+// Versions before MQTT 5 have one return code for a client id and a keep alive that are
+// not taken: the log tells them apart.
+func TestLogOfRefusedKeepAlive(t *testing.T) {
+	b, text := logged(t, slog.LevelInfo, func(o *Options) {
+		o.Listeners, o.MaxKeepalive, o.AllowZeroLengthClientID = listeners("127.0.0.1:0"), time.Minute, false
+	})
+	for id, why := range map[string]string{"": "a client id is needed", "c": "the keep alive is above max_keepalive"} {
+		p := dial(t, b, mqtt.V311)
+		p.send(&mqtt.Connect{CleanStart: true, ClientID: []byte(id), KeepAlive: 61})
+		if ack := expect[*mqtt.Connack](p); ack.Code != mqtt.CodeClientID {
+			t.Errorf("client id %q: CONNACK %v", id, ack.Code)
+		}
+		want := fmt.Sprintf("reason=client_identifier_not_valid why=%q", why)
+		until(t, want, func() bool { return strings.Contains(text.String(), want) })
+	}
+}
