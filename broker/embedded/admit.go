@@ -64,7 +64,7 @@ func (b *Broker) serve(from *listener, conn net.Conn) bool {
 	}
 	if what := l.mayOpen(c, addressOf(conn)); what != noLimit {
 		l.mu.Unlock()
-		b.limited.meet(what, conn.RemoteAddr())
+		b.limited.meet(what, remote(conn))
 		conn.Close()
 		return false
 	}
@@ -83,7 +83,7 @@ func (b *Broker) serve(from *listener, conn net.Conn) bool {
 	l.group.Go(c.run)
 	l.mu.Unlock()
 	if oldest != nil {
-		b.limited.meet(pendingLimit, oldest.conn.RemoteAddr())
+		b.limited.meet(pendingLimit, remote(oldest.conn))
 		oldest.conn.Close()
 	}
 	return true
@@ -131,7 +131,7 @@ func (c *client) admit(id string) bool {
 	}
 	l.mu.Unlock()
 	if what != noLimit {
-		c.broker.limited.meet(what, c.conn.RemoteAddr())
+		c.broker.limited.meet(what, remote(c.conn))
 		why := limitNames[what] + " are connected"
 		c.turnAway(id, broker.CodeQuota, why)
 		c.refuse(broker.CodeQuota, why)
@@ -157,7 +157,7 @@ func (b *Broker) connection(id string) *client {
 // unheard counts a connection that ends before its CONNECT has come, if it had its time.
 func (c *client) unheard(err error) {
 	if errors.Is(err, errSilent) {
-		c.broker.limited.meet(connectTimeLimit, c.conn.RemoteAddr())
+		c.broker.limited.meet(connectTimeLimit, remote(c.conn))
 	}
 }
 
@@ -203,7 +203,7 @@ func (b *Broker) pace(ctx context.Context, last net.Conn) {
 	if wait == 0 {
 		return
 	}
-	b.limited.meet(connectRateLimit, last.RemoteAddr())
+	b.limited.meet(connectRateLimit, remote(last))
 	timer := time.NewTimer(wait)
 	defer timer.Stop()
 	select {
@@ -226,7 +226,7 @@ func (c *client) keepPace() {
 	if wait == 0 {
 		return
 	}
-	c.broker.limited.meet(packetRateLimit, c.conn.RemoteAddr())
+	c.broker.limited.meet(packetRateLimit, remote(c.conn))
 	timer := time.NewTimer(wait)
 	defer timer.Stop()
 	select {

@@ -124,7 +124,7 @@ func (c *client) departed() {
 // where is where a line comes from, for the log.
 func where(l line) string {
 	if c, ok := l.(*client); ok {
-		return c.conn.RemoteAddr().String()
+		return remote(c.conn).String()
 	}
 	return "an MQTT-SN device"
 }

@@ -5,6 +5,7 @@ package embedded
 import (
 	"errors"
 	"io/fs"
+	"log/slog"
 	"net"
 	"os"
 	"path/filepath"
@@ -64,6 +65,15 @@ func TestUnixSocket(t *testing.T) {
 			}
 		})
 	}
+}
+
+// Clients of a unix socket have no address: the log has the socket's.
+func TestUnixSocketInLog(t *testing.T) {
+	path := socket(t)
+	b, text := logged(t, slog.LevelInfo, func(o *Options) { o.Listeners = listeners("unix:" + path) })
+	login(t, b, mqtt.V5, "c")
+	want := " remote=" + path + " "
+	until(t, "the log says"+want, func() bool { return strings.Contains(text.String(), want) })
 }
 
 // What somebody else has is left alone, and the error says what it is.
