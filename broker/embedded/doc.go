@@ -20,14 +20,18 @@
 //
 // In this order, each held for a short time and never while wake is called:
 //
-//	Broker.retaining → Broker.mu → session.mu → sys.mu → one of topics.mu,
-//	retained.mu, deadlines.mu, output.mu → dirty.mu; and from session.mu the
-//	receiver's own
+//	Broker.retaining → Broker.mu → session.mu → sys.mu → clients.mu → one of
+//	topics.mu, retained.mu, deadlines.mu, output.mu → dirty.mu; and from session.mu
+//	the receiver's own
+//
+// limited.mu and journal.mu stand alone: they are taken, and the log is written, with no
+// other one held.
 //
 // # What is ours to decide
 //
 // QoS 2 from a client is passed on when PUBLISH comes, and its identifier kept with the
-// session until PUBREL: method B of MQTT 3.1.1, figure 4.3. PUBREC is sent after the
+// session until PUBREL: method B of MQTT 3.1.1, figure 4.3. Any PUBLISH that has it until
+// then is the same message, whatever DUP says [MQTT-4.3.3-10]. PUBREC is sent after the
 // message is in its subscribers' queues. A device's QoS 2 message comes once through the
 // seam and needs no identifier.
 //
@@ -35,9 +39,11 @@
 // QoS and all subscription identifiers [MQTT-3.3.4-2] [MQTT-3.3.4-4].
 //
 // A message for a client whose queue is full is dropped for that client, the newest one
-// as with Mosquitto, and counted as queue_full. Nothing else that was acknowledged to
-// its publisher is dropped, but for message expiry, for the client's own maximum packet
-// size, and when the session ends; each is counted, see [Stats].
+// as with Mosquitto, and counted as queue_full; or as broker_full, if too much waits for
+// all clients together. Nothing else that was acknowledged to its publisher is dropped,
+// but for message expiry, for the client's own maximum packet size, for a topic that the
+// client's mount point does not show, and when the session ends; each is counted, see
+// [Stats].
 //
 // Without MQTT 5, a publish that is not allowed is acknowledged and dropped: the
 // connection goes on [MQTT 3.1.1, 3.3.5].
@@ -69,7 +75,11 @@
 // session, and the old one ends; devices have no mount point.
 //
 // Connections that have not sent CONNECT are bounded apart from the others. Of too many,
-// the oldest one goes; connections that come too fast wait, see [Options].
+// the oldest one goes; connections that come too fast wait, and so do clients that send
+// packets too fast, see [Options].
+//
+// A keep alive above max_keepalive is shortened for MQTT 5 clients, who are told. Others
+// are refused with "identifier rejected", as with Mosquitto.
 //
 // Enhanced authentication is not offered: whoever asks for it is refused [MQTT-4.12.0-1].
 package embedded

@@ -32,6 +32,10 @@ type Options struct {
 	// of a CONNECT, and a file descriptor.
 	MaxPendingConnections int `mapstructure:"max_pending_connections"`
 
+	// ConnectTimeout is how long a new connection may take to send its CONNECT, 100ms
+	// to 1h. Default 10s. More lets connections that say nothing stay longer.
+	ConnectTimeout time.Duration `mapstructure:"connect_timeout"`
+
 	// ConnectRate is how many connections are let in within a second, 0 (any number) to
 	// 1000000; twice as many may come at once. Default 1000. Others wait until it is
 	// their turn. More lets a storm of connections slow down the clients that are there.
@@ -53,9 +57,25 @@ type Options struct {
 	// subscriptions and its queue.
 	MaxSessions int `mapstructure:"max_sessions"`
 
-	// ConnectTimeout is how long a new connection may take to send its CONNECT, 100ms
-	// to 1h. Default 10s. More lets connections that say nothing stay longer.
-	ConnectTimeout time.Duration `mapstructure:"connect_timeout"`
+	// SessionExpiryMax is how long a session is kept for a client that is away, 0
+	// (without end) or 1s to 87600h. Default 168h. MQTT 5 clients may ask for less;
+	// sessions of devices and of older clients are kept for this time. More costs memory
+	// for clients that never come back.
+	SessionExpiryMax time.Duration `mapstructure:"session_expiry_max"`
+
+	// AllowZeroLengthClientID lets in MQTT clients without a client id, which get one for
+	// the connection; MQTT 5 clients are told which. Default true.
+	AllowZeroLengthClientID bool `mapstructure:"allow_zero_length_clientid"`
+
+	// AutoIDPrefix is what such a client id starts with, 0 to 64 octets of UTF-8 text.
+	// Default "auto-". The rest is random.
+	AutoIDPrefix string `mapstructure:"auto_id_prefix"`
+
+	// MaxKeepalive is the longest keep alive of an MQTT client, 0 (any, and none) or 1s to
+	// 65535s, whole seconds. Default 0s. MQTT 5 clients that want a longer one, or none,
+	// are told to use this one; older clients are refused with "identifier rejected", as
+	// Mosquitto does it. Less has clients send a ping more often.
+	MaxKeepalive time.Duration `mapstructure:"max_keepalive"`
 
 	// MaxPacketSize is the largest packet taken from a client, in octets, 1024 to
 	// 268435460. Default 1048576. A client that sends a larger one is disconnected. More
@@ -72,21 +92,20 @@ type Options struct {
 	// 150 octets and its filter.
 	MaxSubscriptions int `mapstructure:"max_subscriptions"`
 
-	// MaxInflightMessages is how many messages with QoS 1 and 2 are sent to an MQTT
-	// client before it has acknowledged the first, 1 to 65535. Default 20. A client's
-	// own receive maximum is obeyed if it is lower. 1 keeps strict order even when
-	// messages are sent again.
-	MaxInflightMessages int `mapstructure:"max_inflight_messages"`
+	// MaxQoS is the highest QoS with which MQTT clients may publish and subscribe, 0 to 2.
+	// Default 2. A client that publishes above it is disconnected, MQTT 5 clients with "QoS
+	// not supported"; subscriptions are granted with it at most.
+	MaxQoS int `mapstructure:"max_qos"`
 
-	// MaxInflightBytes is how many octets of topics and payloads with QoS 1 and 2 are in
-	// flight to a client: another message is sent only below it, 0 (no limit) to
-	// 1073741824. Default 0. Less makes large messages wait for each other.
-	MaxInflightBytes int `mapstructure:"max_inflight_bytes"`
+	// UpgradeOutgoingQoS sends all messages with the QoS that the subscription was granted,
+	// even if they were published with a lower one. Default false, as the specification
+	// says [MQTT-3.8.4-8].
+	UpgradeOutgoingQoS bool `mapstructure:"upgrade_outgoing_qos"`
 
-	// ReceiveMaximum is how many messages with QoS 1 and 2 an MQTT 5 client may send
-	// before the first is acknowledged, 1 to 65535. Default 1000, which keeps a client
-	// busy that is half a second away. One that sends more is disconnected with "receive
-	// maximum exceeded". Older versions have no such limit but the number of their packet
+	// ReceiveMaximum is how many messages with QoS 1 and 2 an MQTT 5 client may send before
+	// the first is acknowledged, 1 to 65535. Default 1000, with which a client half a second
+	// away can send 2000 a second. One that exceeds it is disconnected with "receive maximum
+	// exceeded". Older versions have no such limit but the number of their packet
 	// identifiers. More costs memory for QoS 2 only, up to 24 KiB for a client that uses
 	// all 65535.
 	ReceiveMaximum int `mapstructure:"receive_maximum"`
@@ -101,28 +120,20 @@ type Options struct {
 	// on a connection have one, others are sent in full. The cost is the same.
 	MaxTopicAliasBroker int `mapstructure:"max_topic_alias_broker"`
 
-	// MaxQoS is the highest QoS with which MQTT clients may publish and subscribe, 0 to 2.
-	// Default 2. A client that publishes above it is disconnected, MQTT 5 clients with "QoS
-	// not supported"; subscriptions are granted with it at most.
-	MaxQoS int `mapstructure:"max_qos"`
+	// MaxInflightMessages is how many messages with QoS 1 and 2 are sent to an MQTT
+	// client before it has acknowledged the first, 1 to 65535. Default 20. A client's
+	// own receive maximum is obeyed if it is lower. 1 keeps strict order even when
+	// messages are sent again.
+	MaxInflightMessages int `mapstructure:"max_inflight_messages"`
 
-	// MaxKeepalive is the longest keep alive of an MQTT client, 0 (any, and none) or 1s to
-	// 65535s, whole seconds. Default 0s. MQTT 5 clients that want a longer one, or none,
-	// are told to use this one; older clients are refused with "identifier rejected", as
-	// Mosquitto does it. Less has clients send a ping more often.
-	MaxKeepalive time.Duration `mapstructure:"max_keepalive"`
+	// MaxInflightBytes is how many octets of topics, payloads and properties with QoS 1 and 2
+	// are in flight to a client: another message is sent only below it, 0 (no limit) to
+	// 1073741824. Default 0. Less makes large messages wait for each other.
+	MaxInflightBytes int `mapstructure:"max_inflight_bytes"`
 
-	// AllowZeroLengthClientID lets in MQTT clients without a client id, which get one for
-	// the connection; MQTT 5 clients are told which. Default true.
-	AllowZeroLengthClientID bool `mapstructure:"allow_zero_length_clientid"`
-
-	// AutoIDPrefix is what such a client id starts with, 0 to 64 octets of UTF-8 text.
-	// Default "auto-". The rest is random.
-	AutoIDPrefix string `mapstructure:"auto_id_prefix"`
-
-	// DeviceInflight is the same for MQTT-SN clients: how many messages are handed to
-	// the gateway un-acknowledged, 1 to 65535. Default 16. What is beyond waits in the
-	// broker's queue.
+	// DeviceInflight is how many messages with QoS 1 and 2 are handed to the gateway for an
+	// MQTT-SN client before the first is acknowledged, 1 to 65535. Default 16. More lets
+	// more of them wait in the gateway, where max_queued_messages does not count them.
 	DeviceInflight int `mapstructure:"device_inflight"`
 
 	// MaxQueuedMessages is how many messages with QoS 1 and 2 wait for one client above
@@ -132,8 +143,8 @@ type Options struct {
 	// between the clients that wait for the same message.
 	MaxQueuedMessages int `mapstructure:"max_queued_messages"`
 
-	// MaxQueuedBytes is how many octets of topics, payloads and properties wait for one client above
-	// those in flight, 1024 to 1073741824; an empty queue takes a message of any size.
+	// MaxQueuedBytes is how many octets of topics, payloads and properties wait for one client
+	// above those in flight, 1024 to 1073741824; an empty queue takes a message of any size.
 	// Default 1048576. The octets that a connection could not send yet are bounded by
 	// the same number: beyond it QoS 0 messages for a client that does not read are
 	// dropped and counted as slow_client.
@@ -155,26 +166,15 @@ type Options struct {
 	// the queue.
 	QueueQoS0Messages bool `mapstructure:"queue_qos0_messages"`
 
-	// UpgradeOutgoingQoS sends all messages with the QoS that the subscription was granted,
-	// even if they were published with a lower one. Default false, as the specification
-	// says [MQTT-3.8.4-8].
-	UpgradeOutgoingQoS bool `mapstructure:"upgrade_outgoing_qos"`
-
 	// MaxRetainedMessages is how many retained messages are kept, 0 to 100000000.
 	// Default 100000. Beyond it no further topic gets one: QoS 1 and 2 are refused with
 	// "quota exceeded", QoS 0 is passed on but not retained. 0 turns retaining off. Each
 	// costs some 400 octets and its topic, payload and properties.
 	MaxRetainedMessages int `mapstructure:"max_retained_messages"`
 
-	// MaxRetainedBytes is how many octets of topics, payloads and properties are retained at most, 0
-	// to 1099511627776. Default 268435456.
+	// MaxRetainedBytes is how many octets of topics, payloads and properties are retained at
+	// most, 0 to 1099511627776. Default 268435456. More costs that much memory.
 	MaxRetainedBytes int `mapstructure:"max_retained_bytes"`
-
-	// SessionExpiryMax is how long a session is kept for a client that is away, 0
-	// (without end) or 1s to 87600h. Default 168h. MQTT 5 clients may ask for less;
-	// sessions of devices and of older clients are kept for this time. More costs memory
-	// for clients that never come back.
-	SessionExpiryMax time.Duration `mapstructure:"session_expiry_max"`
 
 	// SysInterval is how often the topics below $SYS are brought up to date while
 	// somebody subscribes to them, 0 (there are none) or 1s to 24h. Default 10s.
@@ -184,30 +184,29 @@ type Options struct {
 // DefaultOptions returns the defaults that the fields of Options name.
 func DefaultOptions() Options {
 	return Options{
-		Listeners:             []ListenerOptions{DefaultListenerOptions()},
-		MaxConnections:        20_000,
-		MaxPendingConnections: 1000,
-		ConnectRate:           1000,
-
-		MaxSessions:             1_000_000,
+		Listeners:               []ListenerOptions{DefaultListenerOptions()},
+		MaxConnections:          20_000,
+		MaxPendingConnections:   1000,
 		ConnectTimeout:          10 * time.Second,
+		ConnectRate:             1000,
+		MaxSessions:             1_000_000,
+		SessionExpiryMax:        7 * 24 * time.Hour,
+		AllowZeroLengthClientID: true,
+		AutoIDPrefix:            "auto-",
 		MaxPacketSize:           1 << 20,
 		MaxTopicLevels:          200,
 		MaxSubscriptions:        10_000,
-		MaxInflightMessages:     20,
+		MaxQoS:                  2,
 		ReceiveMaximum:          1000,
 		MaxTopicAlias:           10,
 		MaxTopicAliasBroker:     10,
-		MaxQoS:                  2,
-		AllowZeroLengthClientID: true,
-		AutoIDPrefix:            "auto-",
+		MaxInflightMessages:     20,
 		DeviceInflight:          16,
 		MaxQueuedMessages:       1000,
 		MaxQueuedBytes:          1 << 20,
 		MaxQueuedBytesTotal:     256 << 20,
 		MaxRetainedMessages:     100_000,
 		MaxRetainedBytes:        256 << 20,
-		SessionExpiryMax:        7 * 24 * time.Hour,
 		SysInterval:             10 * time.Second,
 	}
 }
@@ -234,12 +233,12 @@ func (o Options) Validate() error {
 		{"max_packet_size", o.MaxPacketSize, 1024, 268_435_460},
 		{"max_topic_levels", o.MaxTopicLevels, 1, 1000},
 		{"max_subscriptions", o.MaxSubscriptions, 1, 1_000_000},
-		{"max_inflight_messages", o.MaxInflightMessages, 1, 65535},
-		{"max_inflight_bytes", o.MaxInflightBytes, 0, 1 << 30},
+		{"max_qos", o.MaxQoS, 0, 2},
 		{"receive_maximum", o.ReceiveMaximum, 1, 65535},
 		{"max_topic_alias", o.MaxTopicAlias, 0, 65535},
 		{"max_topic_alias_broker", o.MaxTopicAliasBroker, 0, 65535},
-		{"max_qos", o.MaxQoS, 0, 2},
+		{"max_inflight_messages", o.MaxInflightMessages, 1, 65535},
+		{"max_inflight_bytes", o.MaxInflightBytes, 0, 1 << 30},
 		{"device_inflight", o.DeviceInflight, 1, 65535},
 		{"max_queued_messages", o.MaxQueuedMessages, 1, 10_000_000},
 		{"max_queued_bytes", o.MaxQueuedBytes, 1024, 1 << 30},
@@ -268,8 +267,8 @@ func (o Options) validateTimes() error {
 		zero            string // what 0 means, if it is allowed
 	}{
 		{"connect_timeout", o.ConnectTimeout, 100 * time.Millisecond, time.Hour, ""},
-		{"max_keepalive", o.MaxKeepalive, time.Second, 65535 * time.Second, "0 (any) or "},
 		{"session_expiry_max", o.SessionExpiryMax, time.Second, 87600 * time.Hour, "0 (without end) or "},
+		{"max_keepalive", o.MaxKeepalive, time.Second, 65535 * time.Second, "0 (any) or "},
 		{"sys_interval", o.SysInterval, time.Second, 24 * time.Hour, "0 (no $SYS topics) or "},
 	} {
 		if r.zero != "" && r.value == 0 {
@@ -278,6 +277,9 @@ func (o Options) validateTimes() error {
 		if r.value < r.min || r.value > r.max {
 			return fmt.Errorf("%s: %v is out of range: %s%v to %v", r.key, r.value, r.zero, r.min, r.max)
 		}
+	}
+	if o.MaxKeepalive%time.Second != 0 {
+		return fmt.Errorf("max_keepalive: %v is not allowed: whole seconds are", o.MaxKeepalive)
 	}
 	return nil
 }

@@ -1,6 +1,7 @@
 package embedded
 
 import (
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -18,7 +19,7 @@ func TestOptions(t *testing.T) {
 	if err := DefaultOptions().Validate(); err != nil {
 		t.Fatal(err)
 	}
-	for key, change := range map[string]func(*Options){
+	wrong := map[string]func(*Options){
 		"listeners.1.listen":          func(o *Options) { o.Listeners = listeners(":1883", "localhost") },
 		"listeners.0.listen":          func(o *Options) { o.Listeners = listeners("127.0.0.1:99999") },
 		"listeners.1.socket_domain":   bad(func(o *ListenerOptions) { o.SocketDomain = "inet" }),
@@ -53,7 +54,8 @@ func TestOptions(t *testing.T) {
 		"max_retained_bytes":     func(o *Options) { o.MaxRetainedBytes = -1 },
 		"session_expiry_max":     func(o *Options) { o.SessionExpiryMax = time.Millisecond },
 		"sys_interval":           func(o *Options) { o.SysInterval = -time.Second },
-	} {
+	}
+	for key, change := range wrong {
 		o := DefaultOptions()
 		change(&o)
 		if err := o.Validate(); err == nil || !strings.HasPrefix(err.Error(), key+": ") {
@@ -63,7 +65,18 @@ func TestOptions(t *testing.T) {
 			t.Errorf("%s: New took it", key)
 		}
 	}
+	for i, all := 0, reflect.TypeFor[Options](); i < all.NumField(); i++ {
+		f := all.Field(i)
+		if key := f.Tag.Get("mapstructure"); f.Type.Kind() != reflect.Bool && f.Type.Kind() != reflect.Slice && wrong[key] == nil {
+			t.Errorf("no wrong value of %s is tried", key)
+		}
+	}
 	o := DefaultOptions()
+	o.MaxKeepalive = 1500 * time.Millisecond
+	if err := o.Validate(); err == nil || !strings.HasPrefix(err.Error(), "max_keepalive: ") {
+		t.Errorf("a keep alive that CONNACK cannot tell: %v", err)
+	}
+	o = DefaultOptions()
 	o.SessionExpiryMax, o.SysInterval, o.Listeners, o.MaxQueuedBytesTotal = 0, 0, nil, 0
 	if err := o.Validate(); err != nil {
 		t.Error(err)
