@@ -13,7 +13,7 @@ import (
 )
 
 // TestOrigin: MQTT 5 subscribers learn who has published and by which way, as the chapter
-// on connecting devices shows it: the option and the command are those of the chapter.
+// on the broker inside shows it: the option and the command are those of the chapter.
 func TestOrigin(t *testing.T) {
 	t.Parallel()
 	option, command := whoPublished(t)
@@ -38,14 +38,14 @@ func alarmTopic(p *plan) {
 
 // whoPublished are the option and the command in the chapter.
 func whoPublished(t *testing.T) (option, command string) {
-	text, err := os.ReadFile(filepath.Join("..", "..", "docs", "connecting.md"))
+	text, err := os.ReadFile(filepath.Join("..", "..", "docs", "broker.md"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	options := regexp.MustCompile(`(?m)^  user_properties: (.*)$`).FindSubmatch(text)
 	commands := regexp.MustCompile(`(?m)^    (mosquitto_sub .*)$`).FindSubmatch(text)
 	if options == nil || commands == nil {
-		t.Fatal("docs/connecting.md has no example any more")
+		t.Fatal("docs/broker.md has no example any more")
 	}
 	return string(options[1]), string(commands[1])
 }
