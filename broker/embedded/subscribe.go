@@ -110,3 +110,55 @@ func (s *session) unsubscribe(l line, filters []string) (existed []bool, ok bool
 	}
 	return existed, true
 }
+
+// subscribe handles SUBSCRIBE. SUBACK goes out before retained messages do.
+func (c *client) subscribe(p *mqtt.Subscribe) {
+	if !c.takesAnswer(len(p.Subscriptions)) {
+		return
+	}
+	all := make([]wanted, len(p.Subscriptions))
+	for i := range p.Subscriptions {
+		ask := &p.Subscriptions[i]
+		all[i] = wanted{
+			filter:   c.listener.mount.filter(ask.Filter),
+			handling: ask.RetainHandling,
+			sub: subscription{
+				id:                p.Properties.SubscriptionID,
+				qos:               min(byte(ask.QoS), byte(c.broker.options.MaxQoS)), // [MQTT-3.2.2-10]
+				noLocal:           ask.NoLocal,
+				retainAsPublished: ask.RetainAsPublished,
+			},
+		}
+	}
+	c.session.subscribe(c, all, func() {
+		codes := make([]mqtt.Code, len(all)) // one for each filter [MQTT-3.8.4-6]
+		for i := range all {
+			if codes[i] = mqtt.Code(all[i].code); !codes[i].Failed() {
+				codes[i] = mqtt.Code(all[i].sub.qos)
+			}
+		}
+		c.sendCodes(mqtt.TypeSuback, p.PacketID, codes)
+	})
+}
+
+// unsubscribe handles UNSUBSCRIBE.
+func (c *client) unsubscribe(p *mqtt.Unsubscribe) {
+	if !c.takesAnswer(len(p.Filters)) {
+		return
+	}
+	filters := make([]string, len(p.Filters))
+	for i, f := range p.Filters {
+		filters[i] = c.listener.mount.filter(f)
+	}
+	existed, ok := c.session.unsubscribe(c, filters)
+	if !ok {
+		return
+	}
+	codes := make([]mqtt.Code, len(existed))
+	for i, e := range existed {
+		if codes[i] = mqtt.CodeSuccess; !e {
+			codes[i] = mqtt.CodeNoSubscription
+		}
+	}
+	c.sendCodes(mqtt.TypeUnsuback, p.PacketID, codes) // [MQTT-3.10.4-4]
+}
