@@ -163,3 +163,27 @@ func TestLargeFanOutIsSentInParts(t *testing.T) {
 	}
 	b.Flush()
 }
+
+// A client that gets more than can be sent at once gets the rest as soon as it reads, however
+// much waits for others.
+func TestClientGoesOnWhileFilled(t *testing.T) {
+	const limit, n = 1 << 20, 40
+	b := serve(t, func(o *Options) { o.MaxQueuedBytesTotal = limit })
+	from := connected(t, b, "from", true)
+	payload := strings.Repeat("x", 100_000)
+	for i := range n {
+		from.publish(fmt.Sprint("r/", i), payload, 1, true)
+	}
+	away(t, b, 100)
+	for i := range 2000 {
+		from.publish(fmt.Sprintf("away/%d", i%100), payload[:1000], 1, false)
+	}
+	if !b.filled(false) || b.filled(true) {
+		t.Fatalf("%d octets are held", b.stats.held.Load())
+	}
+	p := login(t, b, mqtt.V5, "p")
+	p.subscribe(0, "r/#")
+	for range n {
+		p.gets(payload, 0)
+	}
+}

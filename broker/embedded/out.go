@@ -68,7 +68,7 @@ func (o *output) open(limit int) (b []byte, ok, room bool) {
 		o.mu.Unlock()
 		return nil, false, true
 	}
-	if o.size > limit || limit != anySize && o.drained != nil && o.client.broker.filled(false) {
+	if o.size > limit || limit != anySize && o.size > 0 && o.drained != nil && o.client.broker.filled(false) {
 		o.stalled = true
 		o.mu.Unlock()
 		return nil, false, false
