@@ -335,3 +335,20 @@ func (w lockedWriter) Write(b []byte) (int, error) {
 	defer w.mu.Unlock()
 	return w.b.Write(b)
 }
+
+// A client that has left is not connected any more, however many packets it has sent before.
+func TestPacketRateLetsClientsLeave(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *Broker) {
+		p := piped(t, b, mqtt.V311, "p", stay)
+		var packets []mqtt.Packet
+		for range 30 {
+			packets = append(packets, &mqtt.Publish{Topic: []byte("t")})
+		}
+		p.send(append(packets, &mqtt.Disconnect{})...)
+		synctest.Wait()
+		if n := b.Stats().Connected; n != 0 {
+			t.Errorf("%d clients are connected", n)
+		}
+		p.untilClosed()
+	}, func(o *Options) { o.MaxPacketRate = 1 })
+}

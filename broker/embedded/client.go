@@ -140,6 +140,9 @@ func (c *client) endBatch() {
 	}
 	c.count()
 	c.broker.settle()
+	if c.over.Load() {
+		return // or a client that has left would stay connected while others have to wait
+	}
 	if drained := c.out.congested(c.broker.options.MaxQueuedBytes); drained != nil {
 		c.wait(drained)
 	}
