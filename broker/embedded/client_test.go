@@ -243,6 +243,8 @@ func TestPubrecRefusal(t *testing.T) {
 	m := p.gets("x", 2)
 	p.send(&mqtt.Pubrec{PacketID: m.PacketID, Code: mqtt.CodeQuota}) // [MQTT-4.3.3-4]
 	p.quiet()
+	p.send(&mqtt.Pubrec{PacketID: 999, Code: mqtt.CodeQuota}) // ends what there may have been
+	p.quiet()
 	p.send(&mqtt.Pubrec{PacketID: 999})
 	if rel := expect[*mqtt.Pubrel](p); rel.Code != mqtt.CodePacketIDNotFound {
 		t.Errorf("PUBREL %v", rel.Code)

@@ -79,6 +79,7 @@ func (c *client) pubrec(p *mqtt.Pubrec) {
 	fits := d == nil || d.qos == 2
 	switch {
 	case !fits:
+	case d == nil && p.Code.Failed(): // there is nothing to release
 	case d == nil:
 		c.sendPubrel(p.PacketID, codePacketIDNotFound)
 	case p.Code.Failed():
