@@ -172,7 +172,7 @@ func (c *client) agreeKeepAlive(seconds uint16) broker.Code {
 func newWill(p *mqtt.Will) *will {
 	props := &p.Properties
 	w := &will{
-		expiry: time.Duration(props.MessageExpiry.Or(0)) * time.Second,
+		expiry: props.MessageExpiry,
 		delay:  time.Duration(props.Delay.Or(0)) * time.Second,
 	}
 	w.message.Topic = string(p.Topic)

@@ -120,3 +120,23 @@ func TestExpiredAfterItWasSent(t *testing.T) {
 		}
 	}, func(o *Options) { o.DeviceInflight = 1 })
 }
+
+// A will that lives for no time at all is one that comes too late, like such a PUBLISH.
+func TestWillExpiresAtOnce(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *Broker) {
+		time.Sleep(time.Second)
+		d := connected(t, b, "d", true)
+		d.subscribe("w", 1)
+		p := piped(t, b, mqtt.V5, "p", func(c *mqtt.Connect) {
+			c.HasWill = true
+			c.Will = mqtt.Will{Topic: []byte("w"), Payload: []byte("will"), QoS: 1}
+			c.Will.Properties.MessageExpiry = mqtt.Some(uint32(0))
+		})
+		p.conn.Close()
+		synctest.Wait()
+		d.quiet()
+		if n := b.Stats().Dropped["expired"]; n != 1 {
+			t.Errorf("%d expired, want 1", n)
+		}
+	})
+}

@@ -1,6 +1,8 @@
 package embedded
 
 import (
+	"time"
+
 	"mqttsn-gateway/broker"
 )
 
@@ -109,8 +111,8 @@ func (b *Broker) publishWill(w *will) {
 		b.stats.refuse(code)
 		return
 	}
-	if w.expiry > 0 {
-		w.message.expireAt(b, after(b.now(), w.expiry))
+	if w.expiry.Set {
+		w.message.expireAt(b, b.now()+time.Duration(w.expiry.Value)*time.Second)
 	}
 	w.message.weigh()
 	p := newPublication()

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"mqttsn-gateway/broker"
+	"mqttsn-gateway/broker/mqtt"
 )
 
 // forever is the expiry of a session that never does.
@@ -60,7 +61,7 @@ type session struct {
 // will is a message to be published when its client is lost.
 type will struct {
 	message message
-	expiry  time.Duration // of the message, from its publication on; 0: never
+	expiry  mqtt.Optional[uint32] // of the message, in seconds from its publication on
 	delay   time.Duration
 	due     time.Duration // when it is published, while the client is away
 }
