@@ -200,7 +200,7 @@ func (d *device) accept(s *session, present bool) {
 
 // pass hands over a QoS 0 message: line.
 func (d *device) pass(p *publication, retain bool, _ *rare) reason {
-	p.tally.sentBytes += len(p.Payload)
+	p.tally.sentBytes += int64(len(p.Payload))
 	d.broker.tell(d.to, broker.Event{Kind: broker.Delivered, Retain: retain, Message: &p.keep().Message})
 	return noReason
 }

@@ -45,7 +45,7 @@ func (s *session) sweep() bool {
 			return true
 		}
 		t.queued--
-		t.queuedBytes -= m.size()
+		t.queuedBytes -= int64(m.size())
 		t.held -= m.letGo()
 		return false
 	})

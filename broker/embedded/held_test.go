@@ -187,3 +187,19 @@ func TestClientGoesOnWhileFilled(t *testing.T) {
 		p.gets(payload, 0)
 	}
 }
+
+// What one message counts for all that it waits for may be more than an int of 32 bits holds.
+func TestLargeMessageForMany(t *testing.T) {
+	const n = 2100
+	b := newBroker(t)
+	for i := range n {
+		d := connected(t, b, fmt.Sprint(i), false)
+		d.subscribe("t", 1)
+		d.do(broker.Request{Op: broker.Disconnect})
+	}
+	from := connected(t, b, "from", true)
+	from.publish("t", strings.Repeat("x", 1<<20), 1, false)
+	if queued := b.stats.queuedBytes.Load(); queued != n*(1<<20+1) {
+		t.Errorf("%d octets are queued", queued)
+	}
+}

@@ -150,7 +150,7 @@ func (s *session) full(m *message) bool {
 func (s *session) enqueue(d delivery, t *tally) {
 	s.queue.push(d)
 	t.queued++
-	t.queuedBytes += d.message.size()
+	t.queuedBytes += int64(d.message.size())
 	t.held += d.message.hold()
 	s.sweepAt = sooner(s.sweepAt, d.message.expires)
 }
@@ -159,7 +159,7 @@ func (s *session) enqueue(d delivery, t *tally) {
 func (s *session) remove(i int, t *tally) {
 	m := s.queue.at(i).message
 	t.queued--
-	t.queuedBytes -= m.size()
+	t.queuedBytes -= int64(m.size())
 	t.held -= m.letGo()
 	s.queue.remove(i)
 }

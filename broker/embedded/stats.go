@@ -97,9 +97,9 @@ func (c *counters) addIntake(i *intake) {
 type tally struct {
 	sent        [3]uint32
 	queued      int32
-	queuedBytes int
+	queuedBytes int64 // one message may be for many
 	held        int
-	sentBytes   int // to devices; outputs count for themselves
+	sentBytes   int64 // to devices; outputs count for themselves
 }
 
 // add adds what a tally has, and empties it.
@@ -110,10 +110,12 @@ func (c *counters) add(t *tally) {
 	for qos, n := range t.sent {
 		count(&c.sent[qos], int(n))
 	}
-	count(&c.sentBytes, t.sentBytes)
+	if t.sentBytes > 0 {
+		c.sentBytes.Add(uint64(t.sentBytes))
+	}
 	if t.queued != 0 || t.queuedBytes != 0 || t.held != 0 {
 		c.queued.Add(int64(t.queued))
-		c.queuedBytes.Add(int64(t.queuedBytes))
+		c.queuedBytes.Add(t.queuedBytes)
 		c.held.Add(int64(t.held))
 	}
 	*t = tally{}
