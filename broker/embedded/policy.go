@@ -17,10 +17,11 @@ func (s *session) open() bool {
 	return int(s.queue.sent) < int(s.window) && (limit == 0 || s.queue.aloft < limit)
 }
 
-// queues reports whether a QoS 0 message is one for the queue: the client is away, or would
-// get it before what waits for it. The caller holds s.mu.
-func (s *session) queues() bool {
-	return s.line == nil || s.queue.len() > int(s.queue.sent)
+// isQueued reports whether a message that is sent with that QoS goes by the queue: with
+// QoS 0 if it is to, and the client is away or would get it before what waits for it. The
+// caller holds s.mu.
+func (s *session) isQueued(qos byte) bool {
+	return qos > 0 || s.broker.options.QueueQoS0Messages && (s.line == nil || s.queue.len() > int(s.queue.sent))
 }
 
 // passQueued hands over the QoS 0 message that is the next one in the queue. It reports

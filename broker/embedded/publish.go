@@ -71,7 +71,8 @@ func (b *Broker) fanOut(p *publication, r *route) {
 // share hands a message to one of a group: to each in turn, of those who are connected and
 // keep up, else to one who is to get it later.
 func (g *group) share(p *publication) {
-	turn, n := int(g.turn.Add(1)), len(g.members)
+	n := len(g.members)
+	turn := int(g.turn.Add(1) % uint32(n))
 	for i := range n {
 		if t := &g.members[(turn+i)%n]; t.to.offerNow(p, t) {
 			return

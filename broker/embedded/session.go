@@ -81,8 +81,26 @@ func (s *session) offerNow(p *publication, t *target) bool {
 	if s.line == nil || !s.hasRoom(&p.message) || s.broker.filled(s.keepsUp()) {
 		return false
 	}
-	s.take(p, s.broker.outgoing(p.QoS, t.qos), p.Retain && t.retainAsPublished, t.rare)
+	qos, retain := s.broker.outgoing(p.QoS, t.qos), p.Retain && t.retainAsPublished
+	if s.isQueued(qos) {
+		s.take(p, qos, retain, t.rare)
+		return true
+	}
+	why := s.line.pass(p, retain, t.rare)
+	if why == slowClient || why == clientAway {
+		return false
+	}
+	s.passed(p, why)
 	return true
+}
+
+// passed counts a QoS 0 message that was handed over, or why not.
+func (s *session) passed(p *publication, why reason) {
+	if why != noReason {
+		s.broker.stats.drop(why)
+	} else {
+		p.tally.sent[0]++
+	}
 }
 
 // take hands a message over or queues it. The caller holds s.mu.
@@ -90,7 +108,7 @@ func (s *session) take(p *publication, qos byte, retain bool, r *rare) {
 	b := s.broker
 	switch {
 	case s.ended: // its subscription has ended with it
-	case qos > 0 || b.options.QueueQoS0Messages && s.queues():
+	case s.isQueued(qos):
 		if !s.full(&p.message) {
 			s.enqueue(delivery{message: p.keep(), rare: r, qos: qos, retain: retain}, &p.tally)
 			s.pump(&p.tally)
@@ -98,11 +116,7 @@ func (s *session) take(p *publication, qos byte, retain bool, r *rare) {
 	case s.line == nil:
 		b.stats.drop(clientAway)
 	default:
-		if why := s.line.pass(p, retain, r); why != noReason {
-			b.stats.drop(why)
-		} else {
-			p.tally.sent[0]++
-		}
+		s.passed(p, s.line.pass(p, retain, r))
 	}
 }
 
