@@ -102,18 +102,13 @@ func (s *session) sendBacklog(t *tally) bool {
 	case d.qos > 0:
 		s.enqueue(d, t) // there is room: all that was queued is in flight
 	default:
-		p := newPublication()
-		p.carry(m)
-		why := s.line.pass(p, true, d.rare)
-		t.sentBytes += p.tally.sentBytes
-		p.release()
-		if why == slowClient {
+		switch why := s.passKept(&d, t); why {
+		case slowClient:
 			return false
-		}
-		if why != noReason {
-			s.broker.stats.drop(why)
-		} else {
+		case noReason:
 			t.sent[0]++
+		default:
+			s.broker.stats.drop(why)
 		}
 	}
 	s.backlog.skip(s)

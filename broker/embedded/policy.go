@@ -29,12 +29,7 @@ func (s *session) isQueued(qos byte) bool {
 func (s *session) passQueued(t *tally) bool {
 	i := int(s.queue.sent)
 	d := s.queue.at(i)
-	p := newPublication()
-	p.carry(d.message)
-	why := s.line.pass(p, d.retain, d.rare)
-	t.sentBytes += p.tally.sentBytes
-	p.release()
-	switch why {
+	switch why := s.passKept(d, t); why {
 	case slowClient, clientAway:
 		return false
 	case noReason:
@@ -44,4 +39,15 @@ func (s *session) passQueued(t *tally) bool {
 		s.drop(i, why, false, t)
 	}
 	return true
+}
+
+// passKept hands over a message of the broker's with QoS 0, and reports why it could not.
+// The caller holds s.mu.
+func (s *session) passKept(d *delivery, t *tally) reason {
+	p := newPublication()
+	defer p.release()
+	p.carry(d.message)
+	why := s.line.pass(p, d.retain, d.rare)
+	t.sentBytes += p.tally.sentBytes
+	return why
 }
