@@ -25,16 +25,16 @@ const (
 // usualEnds are the ends that are counted from the start on, even if there were none yet.
 var usualEnds = []broker.Code{
 	endLeft, endLost, endUnheard,
-	broker.Code(mqtt.CodeMalformed), broker.Code(mqtt.CodeProtocolError), broker.Code(mqtt.CodePacketTooLarge),
-	broker.Code(mqtt.CodeKeepAliveTimeout), broker.Code(mqtt.CodeTakenOver), broker.Code(mqtt.CodeShuttingDown),
-	broker.Code(mqtt.CodeTopicAlias), broker.Code(mqtt.CodeReceiveMaximum), broker.Code(mqtt.CodeQuota),
+	broker.Code(mqtt.CodeMalformed), codeProtocolError, broker.CodePacketTooLarge,
+	codeKeepAliveTimeout, broker.CodeTakenOver, broker.CodeShuttingDown,
+	codeTopicAlias, codeReceiveMaximum, broker.CodeQuota,
 }
 
 // usualRefusals are the same for CONNECTs that were refused.
 var usualRefusals = []broker.Code{
-	broker.Code(mqtt.CodeMalformed), broker.Code(mqtt.CodeProtocolError), broker.Code(mqtt.CodeUnsupportedVersion),
-	broker.Code(mqtt.CodeClientID), broker.Code(mqtt.CodeAuthenticationMethod), broker.Code(mqtt.CodeQuota),
-	broker.Code(mqtt.CodeServerUnavailable), broker.Code(mqtt.CodeNotAuthorized), broker.Code(mqtt.CodeTopicName),
+	broker.Code(mqtt.CodeMalformed), codeProtocolError, broker.Code(mqtt.CodeUnsupportedVersion),
+	codeClientID, codeAuthenticationMethod, broker.CodeQuota,
+	broker.CodeServerUnavailable, broker.CodeNotAuthorized, broker.CodeTopicName,
 }
 
 // endName is the name of an end for metrics and the log: for a reason code the
