@@ -169,15 +169,15 @@ type Stats struct {
 	// Connected is how many clients are connected to their session, devices included,
 	// and MaxConnected how many there were at most.
 	Connected, MaxConnected int
-	// Takeovers counts connections that were ended since their client connected again.
+	// Takeovers counts connections that were ended because their client connected again.
 	Takeovers uint64
 	// Sessions is how many there are, those of clients that are away as well. Expired
-	// counts those that have ended since their client stayed away for too long.
+	// counts those that have ended because their client stayed away for too long.
 	Sessions int
 	Expired  uint64
 	// Subscriptions of all sessions, and how many among them are shared ones.
 	Subscriptions, SharedSubscriptions int
-	// RetainedMessages and RetainedBytes (topics and payloads) are kept.
+	// RetainedMessages and RetainedBytes (topics, payloads and properties) are kept.
 	RetainedMessages, RetainedBytes int
 	// QueuedMessages with QoS 1 and 2 wait for a client or its acknowledgement, and
 	// QueuedBytes are their topics, payloads and properties. A message counts for each
@@ -199,11 +199,11 @@ type Stats struct {
 	// DelayedPackets and DelayedBytes are on their way to MQTT clients that do not take
 	// them as fast as they come.
 	DelayedPackets, DelayedBytes int
-	// Dropped counts messages that did not reach a subscriber, by reason:
-	// queue_full, client_away (QoS 0), slow_client (QoS 0), packet_too_large, expired,
-	// session_ended, outside_mount_point; and those not taken from a publisher: invalid_topic,
-	// not_authorized; broker_full can be either; and those not retained: retained_full. The latter are passed on
-	// all the same, unless their publisher could be told.
+	// Dropped counts messages that did not reach a subscriber, by reason: queue_full,
+	// client_away (QoS 0), slow_client (QoS 0), packet_too_large, expired, session_ended,
+	// outside_mount_point; those not taken from a publisher: invalid_topic, not_authorized;
+	// broker_full, which can be either; and those not retained: retained_full, which are
+	// passed on all the same, unless their publisher could be told.
 	Dropped map[string]uint64
 }
 

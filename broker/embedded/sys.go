@@ -121,7 +121,7 @@ func (y *sys) publish() {
 			all = append(all, news{r, now})
 		}
 	})
-	y.mu.Unlock() // sessions ask for values with their lock held
+	y.mu.Unlock() // those of sessions come before it
 	for _, n := range all {
 		p := newPublication()
 		p.Topic, p.Payload, p.Retain = n.route.topic, []byte(n.value), true

@@ -38,7 +38,7 @@ var sysTable = [...]struct {
 	{"messages/received", counted(func(s *Stats) uint64 { return s.PacketsReceived })},
 	{"messages/sent", counted(func(s *Stats) uint64 { return s.PacketsSent })},
 	// Retained messages, and for each client those that wait for it. Octets are those of
-	// payloads and topics.
+	// topics, payloads and properties.
 	{"messages/stored", number(func(s *Stats) int { return s.RetainedMessages + s.QueuedMessages })},
 	{"store/messages/count", number(func(s *Stats) int { return s.RetainedMessages + s.QueuedMessages })},
 	{"store/messages/bytes", number(func(s *Stats) int { return s.RetainedBytes + s.QueuedBytes })},
