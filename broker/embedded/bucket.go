@@ -64,15 +64,6 @@ func (r addressRates) evict() {
 	delete(r, least)
 }
 
-// remote is where a connection comes from, for the log. Clients of a unix socket have no
-// address: it is the socket's.
-func remote(conn net.Conn) net.Addr {
-	if addr := conn.LocalAddr(); addr.Network() == "unix" {
-		return addr
-	}
-	return conn.RemoteAddr()
-}
-
 // addressOf is the address that a connection counts for: of IPv6 the network, since a
 // host has all of a /64. It is invalid for a unix socket.
 func addressOf(conn net.Conn) netip.Addr {

@@ -79,6 +79,15 @@ func (l *limited) report(log *slog.Logger) {
 	}
 }
 
+// remote is where a connection comes from, for the log. Clients of a unix socket have no
+// address: it is the socket's.
+func remote(conn net.Conn) net.Addr {
+	if addr := conn.LocalAddr(); addr.Network() == "unix" {
+		return addr
+	}
+	return conn.RemoteAddr()
+}
+
 // stats is what was counted, by the limit's name.
 func (l *limited) stats() (refused, slowed map[string]uint64) {
 	refused, slowed = make(map[string]uint64), make(map[string]uint64)

@@ -50,11 +50,7 @@ func (b *Broker) accept(ctx context.Context, l *listener, s net.Listener) {
 			b.log.Error("cannot accept MQTT clients", "listener", s.Addr().String(), "error", err)
 		}
 		pause = min(max(2*pause, 10*time.Millisecond), time.Second)
-		select {
-		case <-time.After(pause):
-		case <-ctx.Done():
-			return
-		}
+		pauseFor(pause, ctx.Done())
 	}
 }
 
