@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"runtime"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -412,4 +413,32 @@ func TestRetainedWillWithoutRetainedMessages(t *testing.T) {
 		t.Fatalf("CONNACK %v", ack.Code)
 	}
 	p.closed()
+}
+
+// Topics of many levels do not make retained messages cost much more memory than
+// max_retained_bytes.
+func TestDeepRetained(t *testing.T) {
+	b := newBroker(t, func(o *Options) { o.MaxRetainedBytes = 4 << 20 })
+	d := connected(t, b, "d", true)
+	before := heapInUse()
+	for i := range 10_000 {
+		d.publish(fmt.Sprint(i, strings.Repeat("/", 199)), "x", 0, true)
+	}
+	used := heapInUse() - before
+	st := b.Stats()
+	if n := st.RetainedMessages; n < 100 || n > 400 || used > 8<<20 {
+		t.Errorf("%d messages are retained, and cost %d octets", n, used)
+	}
+	if st.Dropped["retained_full"] != uint64(10_000-st.RetainedMessages) {
+		t.Errorf("dropped %v", st.Dropped)
+	}
+}
+
+// heapInUse is how many octets of the heap are in use.
+func heapInUse() int {
+	runtime.GC()
+	runtime.GC() // what is pooled goes only then
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return int(m.HeapAlloc)
 }

@@ -173,7 +173,8 @@ type Options struct {
 	MaxRetainedMessages int `mapstructure:"max_retained_messages"`
 
 	// MaxRetainedBytes is how many octets of topics, payloads and properties are retained at
-	// most, 0 to 1099511627776. Default 268435456. More costs that much memory.
+	// most, 0 to 1099511627776; each level of a topic counts as 64 more. Default 268435456.
+	// More costs that much memory.
 	MaxRetainedBytes int `mapstructure:"max_retained_bytes"`
 
 	// SysInterval is how often the topics below $SYS are brought up to date while

@@ -26,43 +26,50 @@ type retained struct {
 	root  shelf
 	count int
 	bytes int // sum of the messages' sizes
+	cost  int // and of what their topics' levels take
 
 	nextSweep time.Duration
 }
 
 // shelf is one level of the topics that have a retained message.
 type shelf struct {
-	children map[string]*shelf // nil for none
-	message  *message          // of the topic that ends here; nil for none
+	children branches[shelf]
+	message  *message // of the topic that ends here; nil for none
 }
 
-func (s *shelf) empty() bool { return s.message == nil && len(s.children) == 0 }
+func (s *shelf) empty() bool { return s.message == nil && s.children.none() }
+
+// shelfCost is what one level of a topic counts against max_retained_bytes: a topic has
+// few octets and many levels if somebody is out for memory. What topics share counts for
+// each of them.
+const shelfCost = 64
+
+// shelves is what the levels of a topic count.
+func shelves(topic string) int { return shelfCost * (1 + strings.Count(topic, "/")) }
 
 // set keeps m as the retained message of its topic. It reports false, and changes
 // nothing, if there is no room for it.
 func (r *retained) set(m *message) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	count, bytes := 1, m.size()
+	count, bytes, cost := 1, m.size(), shelves(m.Topic)
 	if old := r.find(m.Topic); old != nil {
-		count, bytes = 0, m.size()-old.size()
+		count, bytes, cost = 0, m.size()-old.size(), 0
 	}
-	if r.count+count > r.maxMessages || r.bytes+bytes > r.maxBytes && bytes > 0 {
+	if r.count+count > r.maxMessages || r.bytes+bytes+r.cost+cost > r.maxBytes && bytes+cost > 0 {
 		return false
 	}
 	r.count += count
 	r.bytes += bytes
+	r.cost += cost
 	s := &r.root
 	for rest, more := m.Topic, true; more; {
 		var level string
 		level, rest, more = strings.Cut(rest, "/")
-		c := s.children[level]
+		c := s.children.get(level)
 		if c == nil {
 			c = new(shelf)
-			if s.children == nil {
-				s.children = make(map[string]*shelf, 1)
-			}
-			s.children[level] = c
+			s.children.add(level, c)
 		}
 		s = c
 	}
@@ -76,7 +83,7 @@ func (r *retained) find(topic string) *message {
 	for more := true; more && s != nil; {
 		var level string
 		level, topic, more = strings.Cut(topic, "/")
-		s = s.children[level]
+		s = s.children.get(level)
 	}
 	if s == nil {
 		return nil
@@ -99,21 +106,27 @@ func (r *retained) remove(topic string) {
 	r.root.remove(r, topic)
 }
 
+// forget forgets the message on a shelf. The caller holds r.mu.
+func (r *retained) forget(s *shelf) {
+	r.count--
+	r.bytes -= s.message.size()
+	r.cost -= shelves(s.message.Topic)
+	s.message = nil
+}
+
 func (s *shelf) remove(r *retained, topic string) {
 	level, rest, more := strings.Cut(topic, "/")
-	c := s.children[level]
+	c := s.children.get(level)
 	switch {
 	case c == nil:
 		return
 	case more:
 		c.remove(r, rest)
 	case c.message != nil:
-		r.count--
-		r.bytes -= c.message.size()
-		c.message = nil
+		r.forget(c)
 	}
 	if c.empty() {
-		delete(s.children, level)
+		s.children.remove(level)
 	}
 }
 
@@ -153,13 +166,13 @@ func (s *shelf) match(filter string, root bool, add func(*message)) {
 		}
 		s.all(root, add)
 	case "+":
-		for name, c := range s.children {
+		for name, c := range s.children.all() {
 			if !root || !strings.HasPrefix(name, "$") { // [MQTT-4.7.2-1]
 				next(c)
 			}
 		}
 	default:
-		if c := s.children[level]; c != nil {
+		if c := s.children.get(level); c != nil {
 			next(c)
 		}
 	}
@@ -167,7 +180,7 @@ func (s *shelf) match(filter string, root bool, add func(*message)) {
 
 // all calls add for all topics below s.
 func (s *shelf) all(root bool, add func(*message)) {
-	for name, c := range s.children {
+	for name, c := range s.children.all() {
 		if root && strings.HasPrefix(name, "$") {
 			continue // [MQTT-4.7.2-1]
 		}
@@ -191,15 +204,13 @@ func (r *retained) sweep(now time.Duration) bool {
 }
 
 func (s *shelf) sweep(r *retained, now time.Duration) {
-	for level, c := range s.children {
+	for level, c := range s.children.all() {
 		if m := c.message; m != nil && m.expires != 0 && m.expires <= now {
-			r.count--
-			r.bytes -= m.size()
-			c.message = nil
+			r.forget(c)
 		}
 		c.sweep(r, now)
 		if c.empty() {
-			delete(s.children, level)
+			s.children.remove(level)
 		}
 	}
 }

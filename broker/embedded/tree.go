@@ -113,13 +113,13 @@ func (s *subscribers) remove(to *session) (removed bool) {
 
 // node is one level of the filters with wildcards.
 type node struct {
-	subscribers                  // of the filter that ends here
-	children    map[string]*node // by level; nil for none
+	subscribers                // of the filter that ends here
+	children    branches[node] // by level
 	plus, hash  *node
 }
 
 func (n *node) empty() bool {
-	return n.none() && len(n.children) == 0 && n.plus == nil && n.hash == nil
+	return n.none() && n.children.none() && n.plus == nil && n.hash == nil
 }
 
 // child is the node of the next level, nil if there is none and add is false.
@@ -136,13 +136,10 @@ func (n *node) child(level string, add bool) *node {
 		}
 		return n.hash
 	}
-	c := n.children[level]
+	c := n.children.get(level)
 	if c == nil && add {
-		if n.children == nil {
-			n.children = make(map[string]*node)
-		}
 		c = new(node)
-		n.children[level] = c
+		n.children.add(level, c)
 	}
 	return c
 }
@@ -178,7 +175,7 @@ func (n *node) prune(filter, share string, to *session) (removed bool) {
 	case "#":
 		n.hash = nil
 	default:
-		delete(n.children, level)
+		n.children.remove(level)
 	}
 	return removed
 }
@@ -195,7 +192,7 @@ func (n *node) walk(rest string, last, dollar bool, add func(*subscribers)) {
 		return
 	}
 	level, rest, more := strings.Cut(rest, "/")
-	if c := n.children[level]; c != nil {
+	if c := n.children.get(level); c != nil {
 		c.walk(rest, !more, false, add)
 	}
 	if n.plus != nil && !dollar {
