@@ -26,13 +26,26 @@ const retainedCost = 8
 // no room for more in all queues together.
 const keepsFilled = 1000
 
-// addBacklog notes retained messages to be sent. The caller holds s.mu.
-func (s *session) addBacklog(found []*message, w *wanted) {
-	b := s.broker
-	room := b.options.MaxRetainedMessages + sysTopics
+// backlogRoom is how many retained messages the client may be to get on top of those that
+// it is already.
+func (s *session) backlogRoom() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.roomBehind()
+}
+
+func (s *session) roomBehind() int {
+	room := s.broker.options.MaxRetainedMessages + sysTopics
 	if s.backlog != nil {
 		room -= s.backlog.len
 	}
+	return room
+}
+
+// addBacklog notes retained messages to be sent. The caller holds s.mu.
+func (s *session) addBacklog(found []*message, w *wanted) {
+	b := s.broker
+	room := s.roomBehind()
 	if n := len(found) - room; n > 0 {
 		// The client subscribes again and again and does not read.
 		b.stats.dropped[slowClient].Add(uint64(n))

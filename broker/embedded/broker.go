@@ -22,6 +22,7 @@ type Broker struct {
 
 	topics    topics
 	retained  retained
+	lookups   lookups
 	retaining stripes // by who publishes retained messages, see publish
 	deadlines deadlines
 	stats     counters

@@ -207,6 +207,9 @@ func (c *client) endFor(code broker.Code, why string) {
 	}
 }
 
+// lost reports whether nothing can be sent any more: line.
+func (c *client) lost() bool { return c.over.Load() || c.out.lost() }
+
 // endStream is called when all that the client is to get was written.
 func (c *client) endStream() {
 	if half, ok := c.conn.(interface{ CloseWrite() error }); ok && half.CloseWrite() == nil {

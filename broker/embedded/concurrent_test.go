@@ -96,7 +96,7 @@ func TestRetainedIsLastValue(t *testing.T) {
 		})
 	}
 	done.Wait()
-	want := b.retained.match("state", 0)[0]
+	want := retainedFor(b, "state")[0]
 	for _, s := range subs {
 		events := s.take()
 		if last := events[len(events)-1]; last.Message == nil || string(last.Message.Payload) != string(want.Payload) {

@@ -226,3 +226,6 @@ func (d *device) end(code broker.Code) {
 	d.broker.tell(d.to, broker.Event{Kind: broker.Closed, Code: code})
 	d.leave()
 }
+
+// lost reports whether the device is not connected: line.
+func (d *device) lost() bool { return !d.live.Load() }

@@ -286,6 +286,12 @@ func (o *output) fail() {
 	o.client.conn.Close()
 }
 
+func (o *output) lost() bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.failed
+}
+
 func (o *output) ending() bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()

@@ -130,65 +130,6 @@ func (s *shelf) remove(r *retained, topic string) {
 	}
 }
 
-// match lists the messages of all topics that a filter stands for, but for those that
-// have expired at now.
-func (r *retained) match(filter string, now time.Duration) []*message {
-	var found []*message
-	add := func(m *message) {
-		if m != nil && (m.expires == 0 || m.expires > now) {
-			found = append(found, m)
-		}
-	}
-	r.mu.RLock()
-	defer r.mu.RUnlock()
-	if hasWildcard(filter) {
-		r.root.match(filter, true, add)
-	} else {
-		add(r.find(filter))
-	}
-	return found
-}
-
-// match calls add for the topics below s that the rest of a filter stands for.
-func (s *shelf) match(filter string, root bool, add func(*message)) {
-	level, rest, more := strings.Cut(filter, "/")
-	next := func(c *shelf) {
-		if more {
-			c.match(rest, false, add)
-		} else {
-			add(c.message)
-		}
-	}
-	switch level {
-	case "#":
-		if !root {
-			add(s.message) // "sport/#" also stands for "sport" itself
-		}
-		s.all(root, add)
-	case "+":
-		for name, c := range s.children.all() {
-			if !root || !strings.HasPrefix(name, "$") { // [MQTT-4.7.2-1]
-				next(c)
-			}
-		}
-	default:
-		if c := s.children.get(level); c != nil {
-			next(c)
-		}
-	}
-}
-
-// all calls add for all topics below s.
-func (s *shelf) all(root bool, add func(*message)) {
-	for name, c := range s.children.all() {
-		if root && strings.HasPrefix(name, "$") {
-			continue // [MQTT-4.7.2-1]
-		}
-		add(c.message)
-		c.all(false, add)
-	}
-}
-
 // sweep forgets what has expired at now, and reports whether there was anything. It is
 // done once a second at most: it visits all messages.
 func (r *retained) sweep(now time.Duration) bool {

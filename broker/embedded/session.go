@@ -23,6 +23,9 @@ type line interface {
 	send(d *delivery, again bool) reason
 	// end tells the client that its connection is over, and why.
 	end(code broker.Code)
+	// lost reports whether the connection is over, or nothing can be sent by it.
+	// It may be called without the lock.
+	lost() bool
 }
 
 // session is what the broker keeps for one client id, whichever protocol its client

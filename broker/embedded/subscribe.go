@@ -31,7 +31,7 @@ func (s *session) subscribe(l line, all []wanted, answer func()) bool {
 	answer()
 	s.mu.Unlock()
 	for i := range all {
-		if all[i].retained && !s.remember(&all[i]) {
+		if all[i].retained && !s.remember(l, &all[i]) {
 			break
 		}
 	}
@@ -40,13 +40,21 @@ func (s *session) subscribe(l line, all []wanted, answer func()) bool {
 
 // remember sends the client, or queues, the retained messages for a new subscription. To
 // find them may take a while, in which the session is not locked: what is published then
-// is sent anyway. It reports false if the session has ended, or the broker.
-func (s *session) remember(w *wanted) bool {
+// is sent anyway. It reports false if the client has gone and there is much to find, or the
+// broker is about to go: else a client could leave us more to do than it took to ask for it.
+func (s *session) remember(l line, w *wanted) bool {
 	b := s.broker
 	if !b.Up() {
 		return false
 	}
-	found := b.retained.match(w.filter, b.now())
+	if s.backlogRoom() <= 0 {
+		b.stats.drop(slowClient) // or however many there are
+		return true
+	}
+	found, all := b.lookUp(w.filter, l)
+	if !all {
+		return false
+	}
 	if isSys(w.filter) {
 		found = append(found, b.sys.match(w.filter)...)
 	}

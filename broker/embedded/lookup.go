@@ -1,0 +1,119 @@
+package embedded
+
+import (
+	"strings"
+	"sync"
+	"time"
+)
+
+// lookups is whose turn it is to look up many retained messages. Who finds little waits
+// for nobody. The others do it one after the other, and pause for as long as it took: a
+// few clients that subscribe to everything, again and again, could else keep the processor
+// busy and everybody who publishes a retained message waiting.
+type lookups struct{ turn sync.Mutex }
+
+// smallLookup is how many levels of topics are visited out of turn.
+const smallLookup = 250
+
+// lookUp lists the retained messages for a filter, for a client that is connected by l. It
+// may take a while; no lock may be held. It reports false, having given up, if the client
+// has gone and there is more than a little to find.
+func (b *Broker) lookUp(filter string, l line) (found []*message, ok bool) {
+	if found, ok = b.retained.match(filter, b.now(), smallLookup); ok {
+		return found, true
+	}
+	if _, device := l.(*device); device { // the gateway waits for nobody
+		return b.retained.match(filter, b.now(), anySize)
+	}
+	b.lookups.turn.Lock()
+	defer b.lookups.turn.Unlock()
+	if l.lost() || !b.Up() {
+		return nil, false
+	}
+	start := time.Now()
+	found, ok = b.retained.match(filter, b.now(), anySize)
+	time.Sleep(time.Since(start))
+	return found, ok
+}
+
+// search is a look-up that is under way.
+type search struct {
+	now   time.Duration
+	found []*message
+	left  int // how many more levels may be visited; negative: it has given up
+}
+
+// match lists the messages of all topics that a filter stands for, but for those that
+// have expired at now. all is false, and messages are missing, if that needs a visit to
+// more than limit levels of topics.
+func (r *retained) match(filter string, now time.Duration, limit int) (found []*message, all bool) {
+	s := search{now: now, left: limit}
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	if hasWildcard(filter) {
+		s.match(&r.root, filter, true)
+	} else {
+		s.add(r.find(filter))
+	}
+	return s.found, s.left >= 0
+}
+
+func (s *search) add(m *message) {
+	if m != nil && (m.expires == 0 || m.expires > s.now) {
+		s.found = append(s.found, m)
+	}
+}
+
+// visit reports whether there is another level to be visited.
+func (s *search) visit() bool {
+	s.left--
+	return s.left >= 0
+}
+
+// match finds the topics below a shelf that the rest of a filter stands for.
+func (s *search) match(at *shelf, filter string, root bool) {
+	level, rest, more := strings.Cut(filter, "/")
+	switch level {
+	case "#":
+		if !root {
+			s.add(at.message) // "sport/#" also stands for "sport" itself
+		}
+		s.below(at, root)
+	case "+":
+		for name, c := range at.children.all() {
+			if root && strings.HasPrefix(name, "$") {
+				continue // [MQTT-4.7.2-1]
+			}
+			if !s.visit() {
+				return
+			}
+			s.next(c, rest, more)
+		}
+	default:
+		if c := at.children.get(level); c != nil && s.visit() {
+			s.next(c, rest, more)
+		}
+	}
+}
+
+func (s *search) next(at *shelf, rest string, more bool) {
+	if more {
+		s.match(at, rest, false)
+	} else {
+		s.add(at.message)
+	}
+}
+
+// below finds all topics below a shelf.
+func (s *search) below(at *shelf, root bool) {
+	for name, c := range at.children.all() {
+		if root && strings.HasPrefix(name, "$") {
+			continue // [MQTT-4.7.2-1]
+		}
+		if !s.visit() {
+			return
+		}
+		s.add(c.message)
+		s.below(c, false)
+	}
+}
