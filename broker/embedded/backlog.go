@@ -43,37 +43,28 @@ func (s *session) roomBehind() int {
 }
 
 // addBacklog notes retained messages to be sent. The caller holds s.mu.
-func (s *session) addBacklog(found []*message, w *wanted) {
+func (s *session) addBacklog(part retainedPart) {
 	b := s.broker
-	room := s.roomBehind()
-	if n := len(found) - room; n > 0 {
+	n := len(part.messages)
+	if room := s.roomBehind(); n > room {
 		// The client subscribes again and again and does not read.
-		b.stats.dropped[slowClient].Add(uint64(n))
-		found = found[:room]
+		b.stats.dropped[slowClient].Add(uint64(n - room))
+		n = room
 	}
-	if n := len(found) - keepsFilled; n > 0 && b.filled(false) {
-		b.stats.dropped[brokerFull].Add(uint64(n))
-		found = found[:keepsFilled]
+	if n > keepsFilled && b.filled(false) {
+		b.stats.dropped[brokerFull].Add(uint64(n - keepsFilled))
+		n = keepsFilled
 	}
-	if len(found) == 0 {
+	if n == 0 {
 		return
 	}
-	part := retainedPart{messages: make([]weak.Pointer[message], len(found)), qos: w.sub.qos}
-	for i, m := range found {
-		part.messages[i] = weak.Make(m)
-		if isSys(m.Topic) {
-			part.own = append(part.own, m)
-		}
-	}
-	if w.sub.id != 0 {
-		part.rare = &rare{ids: []uint32{w.sub.id}}
-	}
+	part.messages = part.messages[:n]
 	if s.backlog == nil {
 		s.backlog = new(backlog)
 	}
 	s.backlog.parts = append(s.backlog.parts, part)
-	s.backlog.len += len(found)
-	b.stats.held.Add(int64(retainedCost * len(found)))
+	s.backlog.len += n
+	b.stats.held.Add(int64(retainedCost * n))
 }
 
 // next is the message that is to be sent next, and how; nil if it need not be sent.

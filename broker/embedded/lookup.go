@@ -1,9 +1,11 @@
 package embedded
 
 import (
+	"slices"
 	"strings"
 	"sync"
 	"time"
+	"weak"
 )
 
 // lookups is whose turn it is to look up many retained messages. Who finds little waits
@@ -15,25 +17,49 @@ type lookups struct{ turn sync.Mutex }
 // smallLookup is how many levels of topics are visited out of turn.
 const smallLookup = 250
 
-// lookUp lists the retained messages for a filter, for a client that is connected by l. It
-// may take a while; no lock may be held. It reports false, having given up, if the client
-// has gone and there is more than a little to find.
-func (b *Broker) lookUp(filter string, l line) (found []*message, ok bool) {
-	if found, ok = b.retained.match(filter, b.now(), smallLookup); ok {
-		return found, true
+// lookUp lists the retained messages for a new subscription of a session whose client is
+// connected by l. It may take a while; no lock may be held. It reports false, having given
+// up, if the client has gone and there is more than a little to find.
+func (b *Broker) lookUp(s *session, l line, w *wanted) (part retainedPart, ok bool) {
+	found, ok := b.retained.match(w.filter, b.now(), smallLookup)
+	if ok {
+		return s.part(found, w), true
 	}
 	if _, device := l.(*device); device { // the gateway waits for nobody
-		return b.retained.match(filter, b.now(), anySize)
+		found, _ = b.retained.match(w.filter, b.now(), anySize)
+		return s.part(found, w), true
 	}
 	b.lookups.turn.Lock()
 	defer b.lookups.turn.Unlock()
 	if l.lost() || !b.Up() {
-		return nil, false
+		return part, false
 	}
 	start := time.Now()
-	found, ok = b.retained.match(filter, b.now(), anySize)
+	found, _ = b.retained.match(w.filter, b.now(), anySize)
+	part = s.part(found, w)
 	time.Sleep(time.Since(start))
-	return found, ok
+	return part, true
+}
+
+// part is what the client of a new subscription is to get of the retained messages found.
+func (s *session) part(found []*message, w *wanted) retainedPart {
+	if isSys(w.filter) {
+		found = append(found, s.broker.sys.match(w.filter)...)
+	}
+	if w.sub.noLocal {
+		found = slices.DeleteFunc(found, func(m *message) bool { return m.from == s.id })
+	}
+	part := retainedPart{messages: make([]weak.Pointer[message], len(found)), qos: w.sub.qos}
+	for i, m := range found {
+		part.messages[i] = weak.Make(m)
+		if isSys(m.Topic) {
+			part.own = append(part.own, m)
+		}
+	}
+	if w.sub.id != 0 {
+		part.rare = &rare{ids: []uint32{w.sub.id}}
+	}
+	return part
 }
 
 // search is a look-up that is under way.

@@ -1,8 +1,6 @@
 package embedded
 
 import (
-	"slices"
-
 	"mqttsn-gateway/broker"
 	"mqttsn-gateway/broker/mqtt"
 )
@@ -51,22 +49,16 @@ func (s *session) remember(l line, w *wanted) bool {
 		b.stats.drop(slowClient) // or however many there are
 		return true
 	}
-	found, all := b.lookUp(w.filter, l)
-	if !all {
+	part, ok := b.lookUp(s, l, w)
+	if !ok {
 		return false
-	}
-	if isSys(w.filter) {
-		found = append(found, b.sys.match(w.filter)...)
-	}
-	if w.sub.noLocal {
-		found = slices.DeleteFunc(found, func(m *message) bool { return m.from == s.id })
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.ended {
 		return false
 	}
-	s.addBacklog(found, w)
+	s.addBacklog(part)
 	if s.line == nil {
 		s.dropBacklog()
 		s.file()
