@@ -25,7 +25,8 @@
 //	the receiver's own
 //
 // limited.mu and journal.mu stand alone: they are taken, and the log is written, with no
-// other one held.
+// other one held. lookups.turn comes before all of them and may be held for long: only the
+// reader of an MQTT client's connection waits for it, with nothing locked.
 //
 // # What is ours to decide
 //

@@ -177,7 +177,7 @@ type Stats struct {
 	Expired  uint64
 	// Subscriptions of all sessions, and how many among them are shared ones.
 	Subscriptions, SharedSubscriptions int
-	// RetainedMessages and RetainedBytes (topics, payloads and properties) are kept.
+	// RetainedMessages are kept, and RetainedBytes are what they count for max_retained_bytes.
 	RetainedMessages, RetainedBytes int
 	// QueuedMessages with QoS 1 and 2 wait for a client or its acknowledgement, and
 	// QueuedBytes are their topics, payloads and properties. A message counts for each
