@@ -177,7 +177,8 @@ type Stats struct {
 	Expired  uint64
 	// Subscriptions of all sessions, and how many among them are shared ones.
 	Subscriptions, SharedSubscriptions int
-	// RetainedMessages are kept, and RetainedBytes are what they count for max_retained_bytes.
+	// RetainedMessages are kept, and RetainedBytes are their topics, payloads and properties:
+	// what max_retained_bytes counts but for the levels of topics.
 	RetainedMessages, RetainedBytes int
 	// QueuedMessages with QoS 1 and 2 wait for a client or its acknowledgement, and
 	// QueuedBytes are their topics, payloads and properties. A message counts for each

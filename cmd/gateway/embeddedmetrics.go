@@ -22,7 +22,7 @@ var embeddedTable = []metric[embedded.Stats]{
 	gauge("mqttsn_gateway_embedded_subscriptions", "Subscriptions of all sessions.", func(s embedded.Stats) int { return s.Subscriptions }),
 	gauge("mqttsn_gateway_embedded_subscriptions_shared", "Shared subscriptions of all sessions.", func(s embedded.Stats) int { return s.SharedSubscriptions }),
 	gauge("mqttsn_gateway_embedded_retained_messages", "Messages that are retained.", func(s embedded.Stats) int { return s.RetainedMessages }),
-	gauge("mqttsn_gateway_embedded_retained_bytes", "Octets of the messages that are retained, as mqtt.max_retained_bytes counts them.", func(s embedded.Stats) int { return s.RetainedBytes }),
+	gauge("mqttsn_gateway_embedded_retained_bytes", "Octets of topics, payloads and properties of the messages that are retained: what mqtt.max_retained_bytes counts but for the levels of topics.", func(s embedded.Stats) int { return s.RetainedBytes }),
 	gauge("mqttsn_gateway_embedded_queue_messages", "Messages with QoS 1 and 2 that wait for clients or for their acknowledgement, counted for each client.", func(s embedded.Stats) int { return s.QueuedMessages }),
 	gauge("mqttsn_gateway_embedded_queue_bytes", "Octets of topics, payloads and properties of the messages that wait, counted for each client.", func(s embedded.Stats) int { return s.QueuedBytes }),
 	gauge("mqttsn_gateway_embedded_held_bytes", "Memory, about, of what waits for all clients together: mqtt.max_queued_bytes_total bounds it.", func(s embedded.Stats) int { return s.HeldBytes }),
