@@ -34,8 +34,14 @@ func answer[T mqtt.Packet](h *history, a *actor) T {
 		case T:
 			return p
 		case *mqtt.Publish:
+			topic := string(p.Topic)
+			if alias := p.Properties.TopicAlias; alias != 0 && topic == "" {
+				topic = a.aliases[alias]
+			} else if alias != 0 {
+				a.aliases[alias] = topic
+			}
 			a.seen = append(a.seen, modelDelivery{
-				message: &modelMessage{topic: string(p.Topic), payload: string(p.Payload)},
+				message: &modelMessage{topic: topic, payload: string(p.Payload)},
 				qos:     byte(p.QoS), retain: p.Retain, again: p.DUP, id: p.PacketID, ids: p.Properties.SubscriptionIDs,
 			})
 		case *mqtt.Pubrel:

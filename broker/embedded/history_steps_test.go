@@ -3,6 +3,7 @@ package embedded
 import (
 	"fmt"
 	"net"
+	"slices"
 
 	"mqttsn-gateway/broker"
 	"mqttsn-gateway/broker/mqtt"
@@ -27,22 +28,26 @@ func (h *history) connect(a *actor) {
 	if h.draw(2) == 0 {
 		will = h.message(a)
 	}
-	fmt.Fprintf(&h.log, "connects, clean %v, lasting %v, will %+v", clean, lasting, will)
+	want := modelConnect{clean: clean, lasting: lasting, will: will, window: historyWindow}
+	if a.version == mqtt.V5 {
+		want.window, want.small = 1+h.draw(2), h.draw(3) == 0
+	}
+	fmt.Fprintf(&h.log, "connects, %+v, will %+v", want, will)
 	var before *peer
 	other := h.connected(a.id)
 	if other != nil {
 		before = other.peer
 	}
 	again := other == a && a.device != nil
-	want := h.model.connect(a.id, a.device != nil, again, clean, lasting, will)
+	wantPresent := h.model.connect(a.id, a.device != nil, again, &want)
 	var present bool
 	if a.device != nil {
 		present = h.connectDevice(a, clean, will)
 	} else {
-		present = h.connectClient(a, clean, lasting, will)
+		present = h.connectClient(a, &want)
 	}
-	if present != want {
-		h.t.Fatalf("session present %v, want %v", present, want)
+	if present != wantPresent {
+		h.t.Fatalf("session present %v, want %v", present, wantPresent)
 	}
 	if other != nil && !again {
 		h.robbed(other, before)
@@ -58,12 +63,18 @@ func (h *history) connectDevice(a *actor, clean bool, will *modelMessage) (prese
 	return h.ask(a, r).SessionPresent
 }
 
-func (h *history) connectClient(a *actor, clean, lasting bool, will *modelMessage) (present bool) {
-	c := &mqtt.Connect{ClientID: []byte(a.id), CleanStart: clean}
-	if lasting {
+func (h *history) connectClient(a *actor, want *modelConnect) (present bool) {
+	c := &mqtt.Connect{ClientID: []byte(a.id), CleanStart: want.clean}
+	c.Properties.TopicAliasMaximum = mqtt.Some(uint16(2))
+	c.Properties.ReceiveMaximum = uint16(want.window)
+	a.aliases = make(map[uint16]string)
+	if want.lasting {
 		c.Properties.SessionExpiry = mqtt.Some(uint32(3600))
 	}
-	if will != nil {
+	if want.small {
+		c.Properties.MaximumPacketSize = historyPacket
+	}
+	if will := want.will; will != nil {
 		c.HasWill = true
 		c.Will = mqtt.Will{Topic: []byte(will.topic), Payload: []byte(will.payload), QoS: mqtt.QoS(will.qos), Retain: will.retain}
 	}
@@ -157,7 +168,7 @@ func (h *history) rubbish(a *actor) {
 
 // filter draws a filter.
 func (h *history) filter() string {
-	return []string{"t/1", "t/+", "t/#", "r", "#", "+/1"}[h.draw(6)]
+	return append([]string{"t/one", "t/+", "t/#", "r", "#", "+/one"}, historyShares...)[h.draw(8)]
 }
 
 func (h *history) subscribe(a *actor) {
@@ -166,6 +177,7 @@ func (h *history) subscribe(a *actor) {
 	if a.version == mqtt.V5 {
 		sub.id, sub.noLocal, sub.retainAsPublished = uint32(h.draw(3)), h.draw(2) == 0, h.draw(2) == 0
 		handling = mqtt.RetainHandling(h.draw(3))
+		sub.noLocal = sub.noLocal && !slices.Contains(historyShares, filter) // [MQTT-3.8.3-4]
 	}
 	fmt.Fprintf(&h.log, "subscribes to %s %+v, retain handling %d", filter, sub, handling)
 	h.model.subscribe(a.id, filter, sub, handling != mqtt.RetainNever, handling == mqtt.RetainOnSubscribe)
@@ -188,9 +200,7 @@ func (h *history) subscribe(a *actor) {
 func (h *history) unsubscribe(a *actor) {
 	filter := h.filter()
 	fmt.Fprintf(&h.log, "unsubscribes from %s", filter)
-	s := h.model.sessions[a.id]
-	_, had := s.subs[filter]
-	delete(s.subs, filter)
+	had := h.model.unsubscribe(a.id, filter)
 	if a.device != nil {
 		h.ask(a, broker.Request{Op: broker.Unsubscribe, Topic: filter})
 		return

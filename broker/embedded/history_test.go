@@ -11,7 +11,7 @@ import (
 
 // FuzzHistories lets three MQTT clients and two devices, of which one shares its client id
 // with a client, do anything in any order: connect, vanish, subscribe, publish with every
-// QoS, acknowledge late and in any order, send rubbish. After each step every one of them
+// QoS, share, have limits of their own, acknowledge late and in any order, send rubbish. After each step every one of them
 // has been sent what the model says, no more and no less, and every message that was
 // accepted is accounted for.
 func FuzzHistories(f *testing.F) {
@@ -36,6 +36,8 @@ func FuzzHistories(f *testing.F) {
 const (
 	historyWindow = 2
 	historyRoom   = 3
+	// The maximum packet size of the clients that have one: the answers fit.
+	historyPacket = 100
 )
 
 type history struct {
@@ -56,11 +58,15 @@ type actor struct {
 	peer    *peer
 	online  bool
 	seen    []modelDelivery // what came and was not compared yet
+	aliases map[uint16]string
 }
 
 func newHistory(t *testing.T, octets []byte) *history {
 	h := &history{t: t, octets: octets, model: newModel(historyWindow, historyRoom)}
+	h.model.queueQoS0, h.model.upgradeQoS = h.draw(3) == 0, h.draw(3) == 0
 	h.broker = newBroker(t, func(o *Options) {
+		o.QueueQoS0Messages, o.UpgradeOutgoingQoS = h.model.queueQoS0, h.model.upgradeQoS
+		o.MaxTopicAliasBroker = 2
 		o.MaxInflightMessages, o.DeviceInflight, o.MaxQueuedMessages = historyWindow, historyWindow, historyRoom
 	})
 	h.actors = []*actor{
@@ -131,12 +137,14 @@ func (h *history) step() *actor {
 func (h *history) message(a *actor) *modelMessage {
 	h.n++
 	m := &modelMessage{
-		topic:   []string{"t/1", "t/2", "r", "x/1"}[h.draw(4)],
+		topic:   []string{"t/one", "t/two", "r", "x/one"}[h.draw(4)],
 		payload: fmt.Sprint(h.n), from: a.id, qos: byte(h.draw(3)),
 	}
 	// One topic at most has a retained message, or their order would be open.
 	if m.retain = m.topic == "r" && h.draw(2) == 0; m.retain && h.draw(3) == 0 {
 		m.payload = ""
+	} else if h.draw(4) == 0 {
+		m.payload += strings.Repeat("x", historyPacket)
 	}
 	return m
 }

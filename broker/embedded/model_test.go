@@ -10,6 +10,9 @@ import (
 // other, without sharing, caching or batching. It holds what FuzzHistories needs.
 type model struct {
 	window, room int // max_inflight_messages, max_queued_messages
+	queueQoS0    bool
+	upgradeQoS   bool
+	groups       map[string]*modelGroup // by filter
 	sessions     map[string]*modelSession
 	retained     map[string]*modelMessage
 	received     [3]uint64
@@ -23,6 +26,9 @@ type modelMessage struct {
 	retain               bool
 }
 
+// large is a payload that is above the maximum packet size of a client that has one.
+func (m *modelMessage) large() bool { return len(m.payload) > historyPacket }
+
 // modelSession is a session, with what its client is to be sent next in out.
 type modelSession struct {
 	id       string
@@ -35,6 +41,8 @@ type modelSession struct {
 	received map[uint16]bool
 	will     *modelMessage
 	nextID   uint16
+	window   int
+	small    bool // the client has a maximum packet size
 	out      []modelDelivery
 }
 
@@ -62,12 +70,22 @@ func newModel(window, room int) *model {
 		sessions: make(map[string]*modelSession),
 		retained: make(map[string]*modelMessage),
 		dropped:  make(map[string]uint64),
+		groups:   make(map[string]*modelGroup),
 	}
+}
+
+// modelConnect is what a client wants when it connects.
+type modelConnect struct {
+	clean, lasting bool
+	will           *modelMessage
+	window         int  // receive maximum
+	small          bool // maximum packet size
 }
 
 // connect attaches a client, by the line that it had before (same) or another one. It
 // reports whether there was a session.
-func (m *model) connect(id string, device, same, clean, lasting bool, will *modelMessage) (present bool) {
+func (m *model) connect(id string, device, same bool, c *modelConnect) (present bool) {
+	clean, lasting, will := c.clean, c.lasting, c.will
 	s := m.sessions[id]
 	var last *modelMessage
 	if s != nil {
@@ -88,6 +106,7 @@ func (m *model) connect(id string, device, same, clean, lasting bool, will *mode
 		m.sessions[id] = s
 	}
 	s.online, s.device, s.lasting, s.will, s.out = true, device, lasting, will, nil
+	s.window, s.small = min(m.window, c.window), c.small
 	s.land()
 	if device {
 		s.queue = slices.DeleteFunc(s.queue, func(d *modelDelivery) bool { return d.released })
@@ -126,6 +145,9 @@ func (m *model) finish(s *modelSession) {
 		}
 	}
 	delete(m.sessions, s.id)
+	for filter := range s.subs {
+		m.unshare(s, filter)
+	}
 }
 
 func (s *modelSession) land() {
@@ -143,17 +165,47 @@ func (s *modelSession) flying() (n int) {
 	return n
 }
 
-// enqueue queues a QoS 1 or 2 delivery if there is room.
+// enqueue queues a delivery if there is room.
 func (m *model) enqueue(s *modelSession, d *modelDelivery) {
+	if m.hasRoom(s) {
+		s.queue = append(s.queue, d)
+	} else {
+		m.dropped["queue_full"]++
+	}
+}
+
+func (m *model) hasRoom(s *modelSession) bool {
 	waiting := len(s.queue) - s.flying()
 	if !s.online {
-		waiting -= m.window // as if they had been in flight
+		waiting -= s.window // as if they had been in flight
 	}
-	if waiting >= m.room {
-		m.dropped["queue_full"]++
+	return waiting < m.room
+}
+
+// offer hands a message over or queues it.
+func (m *model) offer(s *modelSession, d *modelDelivery) {
+	late := !s.online || len(s.queue) > s.flying()
+	switch {
+	case d.qos > 0 || m.queueQoS0 && late:
+		m.enqueue(s, d)
+		if s.online {
+			m.pump(s)
+		}
+	case !s.online:
+		m.dropped["client_away"]++
+	default:
+		m.pass(s, d)
+	}
+}
+
+// pass sends a message with QoS 0.
+func (m *model) pass(s *modelSession, d *modelDelivery) {
+	if s.small && d.message.large() {
+		m.dropped["packet_too_large"]++
 		return
 	}
-	s.queue = append(s.queue, d)
+	m.sent[0]++
+	s.out = append(s.out, *d)
 }
 
 func (m *model) dropBacklog(s *modelSession) {
@@ -172,14 +224,26 @@ func (m *model) dropBacklog(s *modelSession) {
 // pump sends what the window allows: the queue first, then retained messages.
 func (m *model) pump(s *modelSession) {
 	for {
-		for _, d := range s.queue {
+		for _, d := range slices.Clone(s.queue) {
 			if d.inFlight {
 				continue
 			}
-			if s.flying() == m.window {
+			if s.flying() >= s.window {
 				return
 			}
+			if d.qos == 0 {
+				s.forget(d)
+				m.pass(s, d)
+				continue
+			}
 			d.again = d.id != 0
+			if s.small && d.message.large() && !d.released {
+				s.forget(d)
+				if !d.again {
+					m.dropped["packet_too_large"]++
+				}
+				continue
+			}
 			if !d.again {
 				s.nextID = s.nextID%0xFFFF + 1
 				d.id = s.nextID
@@ -188,7 +252,7 @@ func (m *model) pump(s *modelSession) {
 			d.inFlight = true
 			s.out = append(s.out, *d)
 		}
-		if len(s.backlog) == 0 || s.flying() == m.window {
+		if len(s.backlog) == 0 || s.flying() >= s.window {
 			return
 		}
 		d := s.backlog[0]
@@ -198,54 +262,13 @@ func (m *model) pump(s *modelSession) {
 		case d.qos > 0:
 			s.queue = append(s.queue, d)
 		default:
-			m.sent[0]++
-			s.out = append(s.out, *d)
+			m.pass(s, d)
 		}
 	}
 }
 
-// publish passes a message on. It reports whether anybody has subscribed to its topic.
-func (m *model) publish(p *modelMessage) (anybody bool) {
-	m.received[p.qos]++
-	if p.retain && p.payload == "" {
-		delete(m.retained, p.topic)
-	} else if p.retain {
-		m.retained[p.topic] = p
-	}
-	for _, s := range m.sessions {
-		d := &modelDelivery{message: p}
-		gets := false
-		for filter, sub := range s.subs {
-			if !mqtt.Match(filter, p.topic) {
-				continue
-			}
-			anybody = true
-			if sub.noLocal && p.from == s.id {
-				continue
-			}
-			gets = true
-			d.qos = max(d.qos, sub.qos)
-			d.retain = d.retain || p.retain && sub.retainAsPublished
-			if sub.id != 0 {
-				d.ids = append(d.ids, sub.id)
-			}
-		}
-		d.qos = min(d.qos, p.qos)
-		switch {
-		case !gets:
-		case d.qos > 0:
-			m.enqueue(s, d)
-			if s.online {
-				m.pump(s)
-			}
-		case !s.online:
-			m.dropped["client_away"]++
-		default:
-			m.sent[0]++
-			s.out = append(s.out, *d)
-		}
-	}
-	return anybody
+func (s *modelSession) forget(d *modelDelivery) {
+	s.queue = slices.DeleteFunc(s.queue, func(other *modelDelivery) bool { return other == d })
 }
 
 // subscribe makes a subscription; retained says whether retained messages are sent for it
@@ -254,12 +277,19 @@ func (m *model) subscribe(id, filter string, sub modelSubscription, ifNew, ifOld
 	s := m.sessions[id]
 	_, old := s.subs[filter]
 	s.subs[filter] = sub
-	if old && ifOld || !old && ifNew {
+	if slices.Contains(historyShares, filter) {
+		if m.groups[filter] == nil {
+			m.groups[filter] = new(modelGroup)
+		}
+		if g := m.groups[filter]; !old {
+			g.members = append(g.members, s)
+		}
+	} else if old && ifOld || !old && ifNew {
 		for topic, p := range m.retained {
 			if !mqtt.Match(filter, topic) || sub.noLocal && p.from == id {
 				continue
 			}
-			d := &modelDelivery{message: p, qos: min(p.qos, sub.qos), retain: true}
+			d := &modelDelivery{message: p, qos: m.outgoing(p.qos, sub.qos), retain: true}
 			if sub.id != 0 {
 				d.ids = []uint32{sub.id}
 			}
