@@ -102,6 +102,11 @@ func checkAccounts(t *testing.T, b *Broker) {
 	if n := b.stats.held.Load(); n != int64(held) {
 		t.Errorf("%d octets are held, counted %d", held, n)
 	}
+	for _, s := range b.deadlines.heap {
+		if b.sessions[s.id] != s {
+			t.Errorf("something is due for session %q, which has ended", s.id)
+		}
+	}
 	if st := b.Stats(); st.QueuedMessages != queued || st.Subscriptions != subscriptions || st.Sessions != len(b.sessions) {
 		t.Errorf("counted %+v; there are %d queued, %d subscriptions, %d sessions", st, queued, subscriptions, len(b.sessions))
 	}
