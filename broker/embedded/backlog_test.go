@@ -156,3 +156,19 @@ func TestRetainedForOneWhoHasGone(t *testing.T) {
 		t.Errorf("%d are queued", st.QueuedMessages)
 	}
 }
+
+// Whoever subscribes while a retained message replaces another gets the new one, even if its
+// publisher has looked for receivers before.
+func TestRetainedForOneWhoHasJustCome(t *testing.T) {
+	b := newBroker(t)
+	r, _ := b.topics.route("t")
+	d := connected(t, b, "d", true)
+	d.subscribe("t", 1) // and finds nothing
+	p := newPublication()
+	p.Topic, p.Payload, p.QoS, p.Retain = "t", []byte("new"), 1, true
+	if code := b.publish(p, r); code != broker.CodeSuccess {
+		t.Errorf("published with code %v", code)
+	}
+	p.release()
+	d.delivered("new", 1)
+}

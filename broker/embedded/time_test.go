@@ -381,3 +381,36 @@ func TestAnswersDoNotPileUp(t *testing.T) {
 		}
 	}, func(o *Options) { o.MaxQueuedBytes = limit })
 }
+
+// What a client says when it leaves is bounded like what it has said before.
+func TestSessionExpiryAtLeaveIsBounded(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *Broker) {
+		p := piped(t, b, mqtt.V5, "c", stay)
+		p.send(&mqtt.Disconnect{Properties: mqtt.DisconnectProperties{SessionExpiry: mqtt.Some(uint32(0xFFFFFFFF))}})
+		p.untilClosed()
+		time.Sleep(2*time.Hour - time.Second)
+		if n := b.Stats().Sessions; n != 1 {
+			t.Errorf("%d sessions before the time is over", n)
+		}
+		time.Sleep(2 * time.Second)
+		if n := b.Stats().Sessions; n != 0 {
+			t.Errorf("%d sessions are left", n)
+		}
+	}, func(o *Options) { o.SessionExpiryMax = 2 * time.Hour })
+}
+
+// A connection that is ended while its reader sets a deadline of its own does not outlive
+// the one that it was given.
+func TestDeadlineOfEndedConnection(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		near, far := net.Pipe()
+		defer near.Close()
+		c := &client{conn: far}
+		c.over.Store(true)
+		c.expectBy(time.Now().Add(time.Hour))
+		start := time.Now()
+		if _, err := c.conn.Read(make([]byte, 1)); err == nil || time.Since(start) > lingerTime {
+			t.Errorf("read for %v: %v", time.Since(start), err)
+		}
+	})
+}
