@@ -5,6 +5,7 @@ import (
 	"io"
 	"runtime"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 	"weak"
@@ -171,4 +172,30 @@ func TestRetainedForOneWhoHasJustCome(t *testing.T) {
 	}
 	p.release()
 	d.delivered("new", 1)
+}
+
+// Of messages that replace each other as the retained one, subscribers get that one last
+// which is kept, whoever publishes at the same time.
+func TestRetainedIsTheLastOne(t *testing.T) {
+	b := newBroker(t)
+	var subscribers [8]*station
+	for i := range subscribers {
+		subscribers[i] = connected(t, b, fmt.Sprint(i), true)
+		subscribers[i].subscribe("t", 0)
+	}
+	publishers := [2]*station{connected(t, b, "p", true), connected(t, b, "q", true)}
+	for round := range 2000 {
+		var group sync.WaitGroup
+		for _, p := range publishers {
+			group.Go(func() { p.publish("t", fmt.Sprint(p.id, round), 0, true) })
+		}
+		group.Wait()
+		kept := string(b.retained.find("t").Payload)
+		for _, s := range subscribers {
+			all := s.take()
+			if last := string(all[len(all)-1].Message.Payload); last != kept {
+				t.Fatalf("%s is retained, and a subscriber got %s last", kept, last)
+			}
+		}
+	}
 }
