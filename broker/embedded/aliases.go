@@ -37,8 +37,8 @@ func (c *client) resolve(p *mqtt.Publish) bool {
 	case bytes.Equal(p.Topic, known):
 		return true
 	}
-	if a.size += len(p.Topic) - len(known); a.size > o.MaxQueuedBytes {
-		c.fail(broker.CodeQuota, "topic alias", "the topics of all are longer than max_queued_bytes")
+	if !c.keepAlias(&a.size, len(p.Topic)-len(known)) {
+		c.fail(broker.CodeQuota, "topic alias", "the topics of all are longer than max_queued_bytes or max_session_bytes_total")
 		return false
 	}
 	if a.topics == nil {
@@ -71,7 +71,7 @@ func (c *client) alias(p *mqtt.Publish, topic string) (fresh bool) {
 		p.Topic, p.Properties.TopicAlias = nil, n
 		return false
 	}
-	if len(a.byTopic) >= int(c.maxAlias) || a.size+len(topic) > c.broker.options.MaxQueuedBytes {
+	if len(a.byTopic) >= int(c.maxAlias) || a.size+len(topic) > c.broker.options.MaxQueuedBytes || !c.broker.mayKeep(len(topic)) {
 		return false
 	}
 	p.Properties.TopicAlias = uint16(len(a.byTopic) + 1)

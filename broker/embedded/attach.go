@@ -27,6 +27,10 @@ func (b *Broker) attach(id string, l line, o *attachment) broker.Code {
 	}
 	s := b.sessions[id]
 	var last *will
+	if !b.mayAttach(s, id, o.will) {
+		b.mu.Unlock()
+		return broker.CodeQuota
+	}
 	if s != nil {
 		s.mu.Lock()
 		ends := o.clean || s.mount != o.mount || s.expiry == 0 || s.line == nil && s.due <= b.now()
@@ -51,12 +55,32 @@ func (b *Broker) attach(id string, l line, o *attachment) broker.Code {
 		b.sessions[id] = s
 		b.stats.sessions.Add(1)
 		s.mu.Lock()
+		s.keep(len(id))
 	}
 	s.attach(l, o, present)
 	s.mu.Unlock()
 	b.mu.Unlock()
 	b.publishWill(last)
 	return broker.CodeSuccess
+}
+
+// mayAttach reports whether there is room for a client with its will and, if it has no
+// session yet, for its id. One that leaves no more than it has already needs none. The
+// caller holds b.mu.
+func (b *Broker) mayAttach(s *session, id string, w *will) bool {
+	need := w.cost()
+	if s == nil {
+		need += len(id)
+	} else {
+		s.mu.Lock()
+		need -= s.will.cost()
+		s.mu.Unlock()
+	}
+	if need <= 0 || b.mayKeep(need) {
+		return true
+	}
+	b.limited.deny(sessionBytesLimit)
+	return false
 }
 
 // supersede ends what there is of the client before it is connected anew by l; ends says
@@ -68,7 +92,7 @@ func (b *Broker) attach(id string, l line, o *attachment) broker.Code {
 // that connects again over the same Conn was not lost: its old will is just replaced.
 func (s *session) supersede(l line, ends bool) *will {
 	w := s.will
-	s.will = nil
+	s.setWill(nil)
 	if s.line == l {
 		return nil
 	}
@@ -100,7 +124,8 @@ func (b *Broker) detach(s *session, l line, lost bool) {
 	if !lost || b.closing {
 		w = nil
 	}
-	s.line, s.will = nil, nil
+	s.setWill(nil)
+	s.line = nil
 	b.stats.connected.Add(-1)
 	s.queue.land()
 	s.dropBacklog()
@@ -110,7 +135,8 @@ func (b *Broker) detach(s *session, l line, lost bool) {
 		s.due = after(b.now(), s.expiry)
 		if w != nil && w.delay > 0 {
 			w.due = after(b.now(), w.delay)
-			s.will, w = w, nil
+			s.setWill(w)
+			w = nil
 		}
 		s.file()
 	}
@@ -162,7 +188,8 @@ func (b *Broker) expire() {
 			b.stats.expired.Add(1)
 		default:
 			if s.will != nil && s.will.due <= now {
-				w, s.will = s.will, nil
+				w = s.will
+				s.setWill(nil)
 			}
 			s.sweep()
 			s.file()

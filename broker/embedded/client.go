@@ -88,6 +88,7 @@ func (c *client) run() {
 	}
 	if c.session != nil {
 		b.detach(c.session, c, !c.left)
+		c.dropAliases()
 	}
 	c.count()
 	b.settle()

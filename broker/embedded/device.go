@@ -178,7 +178,7 @@ func (d *device) setWill(r *broker.Request) error {
 	if s.line != d {
 		return broker.ErrClosed
 	}
-	s.will = d.will(r)
+	s.setWill(d.will(r))
 	return nil
 }
 

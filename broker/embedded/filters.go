@@ -2,8 +2,10 @@ package embedded
 
 // filters are those that a client subscribes to, each once. The zero value is empty.
 type filters struct {
-	list  []string
-	index map[string]int32 // position in list; nil while the list is short
+	list   []string
+	index  map[string]int32 // position in list; nil while the list is short
+	bytes  int32            // what they count, see filterCost
+	shared int32            // how many are of shared subscriptions
 }
 
 func (f *filters) len() int { return len(f.list) }
@@ -29,6 +31,7 @@ func (f *filters) has(filter string) bool {
 // add adds a filter that is not among them.
 func (f *filters) add(filter string) {
 	f.list = append(f.list, filter)
+	f.account(filter, 1)
 	if f.index != nil {
 		f.index[filter] = int32(len(f.list) - 1)
 	} else if len(f.list) > shortList {
@@ -39,6 +42,13 @@ func (f *filters) add(filter string) {
 	}
 }
 
+func (f *filters) account(filter string, n int32) {
+	f.bytes += n * int32(filterCost(filter))
+	if share, _ := splitShare(filter); share != "" {
+		f.shared += n
+	}
+}
+
 // remove takes a filter out, if it is among them. A list that has become much shorter is
 // copied, so that it costs what it holds.
 func (f *filters) remove(filter string) {
@@ -46,6 +56,7 @@ func (f *filters) remove(filter string) {
 	if !ok {
 		return
 	}
+	f.account(filter, -1)
 	last := len(f.list) - 1
 	f.list[at], f.list[last] = f.list[last], ""
 	f.list = f.list[:last]

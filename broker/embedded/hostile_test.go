@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"runtime"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -420,11 +419,11 @@ func TestRetainedWillWithoutRetainedMessages(t *testing.T) {
 func TestDeepRetained(t *testing.T) {
 	b := newBroker(t, func(o *Options) { o.MaxRetainedBytes = 4 << 20 })
 	d := connected(t, b, "d", true)
-	before := heapInUse()
+	before := int(inUse().Heap)
 	for i := range 10_000 {
 		d.publish(fmt.Sprint(i, strings.Repeat("/", 199)), "x", 0, true)
 	}
-	used := heapInUse() - before
+	used := int(inUse().Heap) - before
 	st := b.Stats()
 	if n := st.RetainedMessages; n < 100 || n > 400 || used > 8<<20 {
 		t.Errorf("%d messages are retained, and cost %d octets", n, used)
@@ -432,13 +431,4 @@ func TestDeepRetained(t *testing.T) {
 	if st.Dropped["retained_full"] != uint64(10_000-st.RetainedMessages) {
 		t.Errorf("dropped %v", st.Dropped)
 	}
-}
-
-// heapInUse is how many octets of the heap are in use.
-func heapInUse() int {
-	runtime.GC()
-	runtime.GC() // what is pooled goes only then
-	var m runtime.MemStats
-	runtime.ReadMemStats(&m)
-	return int(m.HeapAlloc)
 }

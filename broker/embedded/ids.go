@@ -9,22 +9,28 @@ func (s idSet) has(id uint16) bool {
 	return page != nil && page[id>>6&3]&(1<<(id&63)) != 0
 }
 
-func (s idSet) add(id uint16) {
+// add reports whether the set takes another idPageCost octets now, and remove whether that
+// much less.
+func (s idSet) add(id uint16) (grown bool) {
 	page := s[byte(id>>8)]
 	if page == nil {
 		page = new([4]uint64)
 		s[byte(id>>8)] = page
+		grown = true
 	}
 	page[id>>6&3] |= 1 << (id & 63)
+	return grown
 }
 
-func (s idSet) remove(id uint16) {
+func (s idSet) remove(id uint16) (shrunk bool) {
 	page := s[byte(id>>8)]
 	if page == nil {
-		return
+		return false
 	}
 	page[id>>6&3] &^= 1 << (id & 63)
 	if *page == [4]uint64{} {
 		delete(s, byte(id>>8))
+		return true
 	}
+	return false
 }

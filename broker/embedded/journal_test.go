@@ -102,7 +102,7 @@ func TestLogOfClients(t *testing.T) {
 	p = dial(t, b, mqtt.V5)
 	p.send(&mqtt.Connect{CleanStart: true, ClientID: []byte(strings.Repeat("x", 5000))})
 	expect[*mqtt.Connack](p)
-	next("no room", no+`"x{100}\.\.\. \(5000 octets\)"`+at(p)+` reason=quota_exceeded why="max_sessions is reached"`)
+	next("no room", no+`"x{100}\.\.\. \(5000 octets\)"`+at(p)+` reason=quota_exceeded why="max_sessions or max_session_bytes_total is reached"`)
 	p = dial(t, b, mqtt.V311)
 	_, _ = io.WriteString(p.conn, "\x10\x00")
 	next("not a CONNECT", no+`""`+at(p)+" reason=malformed_packet why=.*")

@@ -11,17 +11,22 @@ import (
 type limit byte
 
 const (
-	noLimit          limit = iota
-	connectionsLimit       // all clients
-	listenerLimit          // those of one listener
-	addressLimit           // those of one address
-	addressRateLimit       // connections of one address are too many in a short time
-	pendingLimit           // too many have not sent CONNECT: the oldest one had to go
-	connectTimeLimit       // no CONNECT in time
-	connectRateLimit       // all connections are too many in a short time: they wait
-	packetRateLimit        // packets of one client: they wait
+	noLimit                limit = iota
+	connectionsLimit             // all clients
+	listenerLimit                // those of one listener
+	addressLimit                 // those of one address
+	addressRateLimit             // connections of one address are too many in a short time
+	pendingLimit                 // too many have not sent CONNECT: the oldest one had to go
+	connectTimeLimit             // no CONNECT in time
+	connectRateLimit             // all connections are too many in a short time: they wait
+	packetRateLimit              // packets of one client: they wait
+	subscriptionsLimit           // subscriptions of one client
+	sharedLimit                  // shared ones among them
+	subscriptionBytesLimit       // octets of them
+	sessionBytesLimit            // octets of all sessions
 	limits
-	firstSlowing = connectRateLimit // from here on nobody is refused
+	firstSlowing = connectRateLimit   // from here on connections are not refused
+	firstDenying = subscriptionsLimit // and from here on it is requests that are
 )
 
 var limitNames = [limits]string{
@@ -33,6 +38,11 @@ var limitNames = [limits]string{
 	connectTimeLimit: "connect_timeout",
 	connectRateLimit: "connect_rate",
 	packetRateLimit:  "max_packet_rate",
+
+	subscriptionsLimit:     "max_subscriptions",
+	sharedLimit:            "max_shared_subscriptions",
+	subscriptionBytesLimit: "max_subscription_bytes",
+	sessionBytesLimit:      "max_session_bytes_total",
 }
 
 // limited counts who has met with a limit, and keeps the log from being flooded with it.
@@ -58,6 +68,15 @@ func (l *limited) meet(what limit, remote net.Addr) {
 	}
 }
 
+// deny counts a request that was refused to a client.
+func (l *limited) deny(what limit) {
+	l.count[what].Add(1)
+	select {
+	case l.news <- struct{}{}:
+	default:
+	}
+}
+
 // report logs what was met with since the last report.
 func (l *limited) report(log *slog.Logger) {
 	for what := noLimit + 1; what < limits; what++ {
@@ -75,6 +94,10 @@ func (l *limited) report(log *slog.Logger) {
 		case packetRateLimit:
 			text = "MQTT clients were read more slowly: a limit was reached"
 		}
+		if what >= firstDenying {
+			log.Warn("requests of clients were refused: a limit was reached", "limit", limitNames[what], "count", n)
+			continue
+		}
 		log.Warn(text, "limit", limitNames[what], "count", n, "last", last.String())
 	}
 }
@@ -89,14 +112,17 @@ func remote(conn net.Conn) net.Addr {
 }
 
 // stats is what was counted, by the limit's name.
-func (l *limited) stats() (refused, slowed map[string]uint64) {
-	refused, slowed = make(map[string]uint64), make(map[string]uint64)
+func (l *limited) stats() (refused, slowed, denied map[string]uint64) {
+	refused, slowed, denied = make(map[string]uint64), make(map[string]uint64), make(map[string]uint64)
 	for what := noLimit + 1; what < limits; what++ {
 		into := refused
-		if what >= firstSlowing {
+		switch {
+		case what >= firstDenying:
+			into = denied
+		case what >= firstSlowing:
 			into = slowed
 		}
 		into[limitNames[what]] = l.count[what].Load()
 	}
-	return refused, slowed
+	return refused, slowed, denied
 }

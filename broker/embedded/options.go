@@ -92,6 +92,25 @@ type Options struct {
 	// 150 octets and its filter.
 	MaxSubscriptions int `mapstructure:"max_subscriptions"`
 
+	// MaxSharedSubscriptions is how many of them may be shared ones, 1 to 1000000. Default
+	// 100. Further ones are refused as well. With more, one client can have each message
+	// sent to it many times over: once by each share name.
+	MaxSharedSubscriptions int `mapstructure:"max_shared_subscriptions"`
+
+	// MaxSubscriptionBytes is how many octets the subscriptions of one client may cost, 1024
+	// to 1073741824. Default 16777216. One counts its filter and 256, and with wildcards 96
+	// for each level of the filter. Further ones are refused as well. More lets a client
+	// take that much memory.
+	MaxSubscriptionBytes int `mapstructure:"max_subscription_bytes"`
+
+	// MaxSessionBytesTotal is how many octets all sessions may cost together besides their
+	// queues, 0 (no limit) or 1048576 to 1099511627776. Default 536870912. It counts client
+	// ids, subscriptions as above, wills, identifiers of QoS 2 messages that were not
+	// released, and topics of topic aliases. What would be beyond it is refused with "quota
+	// exceeded": subscriptions, new clients and those with a will, QoS 2 messages. More
+	// lets more clients have a session, and costs that much memory.
+	MaxSessionBytesTotal int `mapstructure:"max_session_bytes_total"`
+
 	// MaxQoS is the highest QoS with which MQTT clients may publish and subscribe, 0 to 2.
 	// Default 2. A client that publishes above it is disconnected, MQTT 5 clients with "QoS
 	// not supported"; subscriptions are granted with it at most.
@@ -197,6 +216,9 @@ func DefaultOptions() Options {
 		MaxPacketSize:           1 << 20,
 		MaxTopicLevels:          200,
 		MaxSubscriptions:        10_000,
+		MaxSharedSubscriptions:  100,
+		MaxSubscriptionBytes:    16 << 20,
+		MaxSessionBytesTotal:    512 << 20,
 		MaxQoS:                  2,
 		ReceiveMaximum:          1000,
 		MaxTopicAlias:           10,
@@ -238,6 +260,8 @@ func (o Options) Validate() error {
 		{"receive_maximum", o.ReceiveMaximum, 1, 65535},
 		{"max_topic_alias", o.MaxTopicAlias, 0, 65535},
 		{"max_topic_alias_broker", o.MaxTopicAliasBroker, 0, 65535},
+		{"max_shared_subscriptions", o.MaxSharedSubscriptions, 1, 1_000_000},
+		{"max_subscription_bytes", o.MaxSubscriptionBytes, 1024, 1 << 30},
 		{"max_inflight_messages", o.MaxInflightMessages, 1, 65535},
 		{"max_inflight_bytes", o.MaxInflightBytes, 0, 1 << 30},
 		{"device_inflight", o.DeviceInflight, 1, 65535},
@@ -254,6 +278,9 @@ func (o Options) Validate() error {
 	}
 	if n := int64(o.MaxQueuedBytesTotal); n != 0 && (n < 1<<20 || n > 1<<40) {
 		return fmt.Errorf("max_queued_bytes_total: %d is out of range: 0 (no limit) or %d to %d", n, 1<<20, int64(1)<<40)
+	}
+	if n := int64(o.MaxSessionBytesTotal); n != 0 && (n < 1<<20 || n > 1<<40) {
+		return fmt.Errorf("max_session_bytes_total: %d is out of range: 0 (no limit) or %d to %d", n, 1<<20, int64(1)<<40)
 	}
 	if !utf8.ValidString(o.AutoIDPrefix) || strings.ContainsRune(o.AutoIDPrefix, 0) || len(o.AutoIDPrefix) > 64 {
 		return fmt.Errorf("auto_id_prefix: %q is not allowed: write 0 to 64 octets of UTF-8 text", o.AutoIDPrefix)

@@ -39,10 +39,10 @@ func reasonString(in mqtt.Type, code broker.Code) string {
 
 // quotas are what is exhausted, by the packet that says so.
 var quotas = map[mqtt.Type]string{
-	mqtt.TypeConnack: "max_sessions is reached",
+	mqtt.TypeConnack: "max_sessions or max_session_bytes_total is reached",
 	mqtt.TypePuback:  "max_retained_messages, max_retained_bytes or max_queued_bytes_total is reached",
-	mqtt.TypePubrec:  "max_retained_messages, max_retained_bytes or max_queued_bytes_total is reached",
-	mqtt.TypeSuback:  "max_subscriptions is reached",
+	mqtt.TypePubrec:  "max_retained_messages, max_retained_bytes, max_queued_bytes_total or max_session_bytes_total is reached",
+	mqtt.TypeSuback:  "max_subscriptions, max_shared_subscriptions, max_subscription_bytes or max_session_bytes_total is reached",
 }
 
 // fitting is a reason string for a packet of the client's that is size octets long

@@ -20,9 +20,13 @@ func (c *client) publish(p *mqtt.Publish) {
 	case mqtt.QoS1:
 		c.sendPuback(p.PacketID, c.route(p))
 	case mqtt.QoS2:
-		code := broker.CodeSuccess
-		if c.receive(p.PacketID) {
+		first, code := c.receive(p.PacketID)
+		if first {
 			code = c.route(p)
+		}
+		if code.Failed() && !first && c.version < mqtt.V5 {
+			c.fail(code, "PUBREL", "is missing for too many messages")
+			return
 		}
 		if code.Failed() && c.version == mqtt.V5 {
 			c.releaseID(p.PacketID) // a PUBREC with a failure ends the exchange [MQTT-4.3.3-9]
@@ -80,9 +84,10 @@ func (c *client) route(p *mqtt.Publish) broker.Code {
 
 // receive notes that a QoS 2 message has come, and reports whether it is to be passed on:
 // until its identifier is released, any that has it is the same message, whatever DUP says
-// and on whichever connection it comes [MQTT-4.3.3-10].
-func (c *client) receive(id uint16) (first bool) {
-	if !c.arrived.has(id) {
+// and on whichever connection it comes [MQTT-4.3.3-10]. The code is a failure if there is no
+// room for its identifier.
+func (c *client) receive(id uint16) (first bool, code broker.Code) {
+	if c.version == mqtt.V5 && !c.arrived.has(id) {
 		if c.arrived == nil {
 			c.arrived = make(idSet)
 		}
@@ -93,13 +98,20 @@ func (c *client) receive(id uint16) (first bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.line != c || s.received.has(id) {
-		return false // if the client has come anew, it hears nothing here, and sends it there again
+		return false, code // if the client has come anew, it hears nothing here, and sends it there again
 	}
 	if s.received == nil {
 		s.received = make(idSet)
 	}
-	s.received.add(id)
-	return true
+	if s.received.add(id) {
+		if !s.broker.mayKeep(idPageCost) {
+			s.received.remove(id)
+			s.broker.limited.deny(sessionBytesLimit)
+			return false, broker.CodeQuota
+		}
+		s.keep(idPageCost)
+	}
+	return true, code
 }
 
 // releaseID forgets the identifier of a QoS 2 message, and reports whether there was one.
@@ -114,7 +126,9 @@ func (c *client) releaseID(id uint16) bool {
 	if s.line != c || !s.received.has(id) {
 		return false
 	}
-	s.received.remove(id)
+	if s.received.remove(id) {
+		s.keep(-idPageCost)
+	}
 	return true
 }
 

@@ -69,6 +69,7 @@ func (c *client) add(b []byte, p *mqtt.Publish, m *message, r *rare) reason {
 	}
 	if fresh {
 		c.aliasesOut.set(m.Topic)
+		c.broker.stats.kept.Add(int64(len(m.Topic)))
 	}
 	if !p.DUP { // what is sent again is counted once
 		c.out.pending.payload += len(p.Payload)

@@ -49,6 +49,7 @@ type session struct {
 	ended    bool
 	told     bool   // the log was told, for this connection, that the queue is full
 	lost     uint32 // messages that found no room
+	kept     int32  // octets that it counts, see max_session_bytes_total
 	sweepAt  uint32 // when the queue is swept next, see sweep; 0: it need not be
 
 	// Of topics, under its lock: where the session stands in the route that is being
@@ -260,7 +261,8 @@ func (s *session) attach(l line, o *attachment, present bool) {
 	if s.line == nil {
 		s.broker.stats.arrive()
 	}
-	s.line, s.will, s.expiry, s.window = l, o.will, o.expiry, o.window
+	s.setWill(o.will)
+	s.line, s.expiry, s.window = l, o.expiry, o.window
 	s.told = false
 	s.queue.land()
 	var t tally
@@ -291,6 +293,7 @@ func (s *session) finish() {
 		s.broker.stats.connected.Add(-1)
 	}
 	s.ended, s.line, s.will = true, nil, nil
+	s.keep(-int(s.kept))
 	for _, f := range s.filters.list {
 		s.broker.topics.unsubscribe(f, s)
 	}

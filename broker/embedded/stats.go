@@ -47,6 +47,7 @@ type counters struct {
 	dropped                  [reasons]atomic.Uint64
 	queued, queuedBytes      atomic.Int64
 	held                     atomic.Int64 // what the queues hold, see message.hold
+	kept                     atomic.Int64 // what sessions cost, see max_session_bytes_total
 	packetsIn, packetsOut    atomic.Uint64
 	bytesIn, bytesOut        atomic.Uint64
 	delayed, delayedBytes    atomic.Int64
@@ -158,6 +159,10 @@ type Stats struct {
 	// Slowed counts how often somebody had to wait: connections by connect_rate,
 	// clients by max_packet_rate.
 	Slowed map[string]uint64
+	// Denied counts requests of clients that were refused, by the limit that they have met
+	// with: max_subscriptions, max_shared_subscriptions and max_subscription_bytes refuse
+	// subscriptions, max_session_bytes_total these, CONNECTs and QoS 2 messages.
+	Denied map[string]uint64
 	// Connects counts the CONNECT packets that came, and the connects of devices.
 	Connects uint64
 	// RefusedConnects counts the CONNECTs of MQTT clients that were refused, and
@@ -175,6 +180,9 @@ type Stats struct {
 	// counts those that have ended because their client stayed away for too long.
 	Sessions int
 	Expired  uint64
+	// SessionBytes is what sessions cost in memory, about, without their queues.
+	// max_session_bytes_total bounds it.
+	SessionBytes int
 	// Subscriptions of all sessions, and how many among them are shared ones.
 	Subscriptions, SharedSubscriptions int
 	// RetainedMessages are kept, and RetainedBytes are their topics, payloads and properties:
@@ -245,8 +253,9 @@ func (b *Broker) Stats() Stats {
 			st.Dropped[name] = c.dropped[why].Load()
 		}
 	}
+	st.SessionBytes = int(c.kept.Load())
 	st.Pending = b.clients.stats()
-	st.Refused, st.Slowed = b.limited.stats()
+	st.Refused, st.Slowed, st.Denied = b.limited.stats()
 	st.RetainedMessages, st.RetainedBytes = b.retained.stats()
 	st.Subscriptions, st.SharedSubscriptions, _ = b.topics.stats()
 	return st

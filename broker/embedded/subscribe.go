@@ -78,14 +78,18 @@ func (s *session) add(w *wanted) {
 	if w.code = b.topics.maySubscribe(w.filter); w.code.Failed() {
 		return
 	}
-	if s.filters.len() >= b.options.MaxSubscriptions && !s.filters.has(w.filter) {
-		w.code = broker.CodeQuota
-		return
+	if !s.filters.has(w.filter) {
+		if what := s.mayAdd(w.filter); what != noLimit {
+			b.limited.deny(what)
+			w.code = broker.CodeQuota
+			return
+		}
 	}
 	w.sub.to = s
 	added := b.topics.subscribe(w.filter, w.sub)
 	if added {
 		s.filters.add(w.filter)
+		s.keep(filterCost(w.filter))
 	}
 	if share, _ := splitShare(w.filter); share != "" {
 		return // no retained messages for those who share [MQTT 5, 4.8.2]
@@ -105,6 +109,7 @@ func (s *session) unsubscribe(l line, filters []string) (existed []bool, ok bool
 		removed := s.broker.topics.unsubscribe(f, s)
 		if removed {
 			s.filters.remove(f)
+			s.keep(-filterCost(f))
 		}
 		existed = append(existed, removed)
 	}

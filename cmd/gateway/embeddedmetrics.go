@@ -18,6 +18,7 @@ var embeddedTable = []metric[embedded.Stats]{
 	gauge("mqttsn_gateway_embedded_clients", "Clients that are connected to their session, MQTT-SN clients included.", func(s embedded.Stats) int { return s.Connected }),
 	gauge("mqttsn_gateway_embedded_clients_max", "Most clients that were connected at a time.", func(s embedded.Stats) int { return s.MaxConnected }),
 	gauge("mqttsn_gateway_embedded_sessions", "Sessions, those of clients that are away included.", func(s embedded.Stats) int { return s.Sessions }),
+	gauge("mqttsn_gateway_embedded_session_bytes", "Octets that sessions cost in memory, about, without their queues: client ids, subscriptions, wills.", func(s embedded.Stats) int { return s.SessionBytes }),
 	counter("mqttsn_gateway_embedded_sessions_expired_total", "Sessions that ended because their client stayed away for too long.", func(s embedded.Stats) uint64 { return s.Expired }),
 	gauge("mqttsn_gateway_embedded_subscriptions", "Subscriptions of all sessions.", func(s embedded.Stats) int { return s.Subscriptions }),
 	gauge("mqttsn_gateway_embedded_subscriptions_shared", "Shared subscriptions of all sessions.", func(s embedded.Stats) int { return s.SharedSubscriptions }),
@@ -39,6 +40,7 @@ const (
 	embeddedDrops           = "mqttsn_gateway_embedded_drops_total"
 	embeddedRefused         = "mqttsn_gateway_embedded_connections_refused_total"
 	embeddedSlowed          = "mqttsn_gateway_embedded_slowed_total"
+	embeddedDenied          = "mqttsn_gateway_embedded_requests_refused_total"
 	embeddedRefusedConnects = "mqttsn_gateway_embedded_connects_refused_total"
 	embeddedDisconnects     = "mqttsn_gateway_embedded_disconnects_total"
 )
@@ -51,6 +53,7 @@ var embeddedFamilies = []admin.Family{
 	{Name: embeddedRefused, Help: "Connections of MQTT clients refused or ended because a limit was reached, by the limit's option.", Kind: admin.Counter, Labels: []string{"limit"}},
 	{Name: embeddedSlowed, Help: "Times that MQTT clients had to wait because a limit was reached, by the limit's option.", Kind: admin.Counter, Labels: []string{"limit"}},
 	{Name: embeddedDrops, Help: "Messages that did not reach a subscriber or were not taken from a publisher, by reason.", Kind: admin.Counter, Labels: []string{"reason"}},
+	{Name: embeddedDenied, Help: "Requests of clients, such as subscriptions, that were refused because a limit was reached, by the limit's option.", Kind: admin.Counter, Labels: []string{"limit"}},
 	{Name: embeddedRefusedConnects, Help: "CONNECT packets of MQTT clients that were refused, by the name of the MQTT 5 reason code.", Kind: admin.Counter, Labels: []string{"reason"}},
 	{Name: embeddedDisconnects, Help: "Ends of connections of MQTT clients but for refused CONNECTs, by the name of the MQTT 5 reason code, or what else ended them.", Kind: admin.Counter, Labels: []string{"reason"}},
 }
@@ -77,7 +80,7 @@ func emitEmbedded(st embedded.Stats, emit admin.Emit) {
 		emit(embeddedMessages, float64(st.Sent[qos]), "sent", strconv.Itoa(qos))
 	}
 	for family, counts := range map[string]map[string]uint64{
-		embeddedDrops: st.Dropped, embeddedRefused: st.Refused, embeddedSlowed: st.Slowed,
+		embeddedDrops: st.Dropped, embeddedRefused: st.Refused, embeddedSlowed: st.Slowed, embeddedDenied: st.Denied,
 		embeddedRefusedConnects: st.RefusedConnects, embeddedDisconnects: st.Disconnects,
 	} {
 		for label, n := range counts {
