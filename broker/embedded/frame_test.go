@@ -1,6 +1,7 @@
 package embedded
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 
@@ -49,5 +50,35 @@ func TestManyReceiversOfOneMessage(t *testing.T) {
 	}
 	if n := b.Stats().Dropped["packet_too_large"]; n != 1 {
 		t.Errorf("%d were too large, want 1", n)
+	}
+}
+
+// What is kept of a message is a copy: the memory that it came in is used for the next one.
+func TestKeptMessagesAreCopies(t *testing.T) {
+	b := serve(t)
+	p := login(t, b, mqtt.V5, "p", stay)
+	p.subscribe(1, "t/#")
+	p.conn.Close()
+	until(t, "the client is away", func() bool { return b.Stats().Connected == 0 })
+	from := login(t, b, mqtt.V5, "from")
+	const n = 5
+	for i := range n {
+		text := func(of string) []byte { return []byte(fmt.Sprint(of, i)) }
+		m := &mqtt.Publish{Topic: text("t/"), Payload: text("payload"), QoS: 1, PacketID: 1}
+		m.Properties = mqtt.PublishProperties{
+			ContentType: text("type"), ResponseTopic: text("response"), CorrelationData: text("data"),
+			User: []mqtt.UserProperty{{Name: text("name"), Value: text("value")}},
+		}
+		from.send(m)
+		expect[*mqtt.Puback](from)
+	}
+	p = login(t, b, mqtt.V5, "p", stay)
+	for i := range n {
+		m := expect[*mqtt.Publish](p)
+		q := &m.Properties
+		got := fmt.Sprintf("%s %s %s %s %s %s", m.Topic, m.Payload, q.ContentType, q.ResponseTopic, q.CorrelationData, q.User)
+		if want := fmt.Sprintf("t/%d payload%[1]d type%[1]d response%[1]d data%[1]d [{name%[1]d value%[1]d}]", i); got != want {
+			t.Errorf("got %s, want %s", got, want)
+		}
 	}
 }
