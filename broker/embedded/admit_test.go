@@ -352,3 +352,13 @@ func TestPacketRateLetsClientsLeave(t *testing.T) {
 		p.untilClosed()
 	}, func(o *Options) { o.MaxPacketRate = 1 })
 }
+
+// A connection that had to make room for others is not let in by a CONNECT that came just
+// then.
+func TestDroppedConnectionIsNotLetIn(t *testing.T) {
+	b := newBroker(t)
+	c := &client{broker: b, listener: new(listener), stage: droppedStage}
+	if c.admit("c") || b.clients.connected != 0 || b.clients.pending.len != 0 {
+		t.Errorf("%d are connected, %d pending", b.clients.connected, b.clients.pending.len)
+	}
+}

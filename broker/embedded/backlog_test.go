@@ -145,10 +145,18 @@ func TestRetainedForOneWhoHasGone(t *testing.T) {
 	d := connected(t, b, "d", false)
 	s := d.Conn.(*device).session
 	w := []wanted{{filter: "t", sub: subscription{qos: 1}}}
-	s.subscribe(s.line, w, func() {}) // the answer
+	s.subscribe(s.line, w, func() {
+		if s.mu.TryLock() {
+			t.Error("a message may come before the answer to SUBSCRIBE")
+			s.mu.Unlock()
+		}
+	})
 	d.ack(d.delivered("kept", 1))
 	d.do(broker.Request{Op: broker.Disconnect})
 	s.remember(d.Conn.(*device), &w[0])
+	if n := b.Stats().QueuedMessages; n != 1 {
+		t.Errorf("%d messages wait for the client, want 1", n)
+	}
 	d.do(broker.Request{Op: broker.Connect})
 	d.answer()
 	d.ack(d.delivered("kept", 1))
