@@ -126,9 +126,13 @@ func (c *client) converse() {
 // decoders are lent to clients while they have something to say.
 var decoders = sync.Pool{New: func() any { return &mqtt.Decoder{From: mqtt.FromClient} }}
 
+// fewFilters is how many filters a packet may have however few max_subscriptions allows.
+const fewFilters = 1000
+
 func (c *client) decode(h mqtt.Header, body []byte, v mqtt.Version) (mqtt.Packet, error) {
 	if c.decoder == nil {
 		c.decoder = decoders.Get().(*mqtt.Decoder)
+		c.decoder.MaxFilters = max(c.broker.options.MaxSubscriptions, fewFilters)
 	}
 	return c.decoder.Decode(h, body, v)
 }

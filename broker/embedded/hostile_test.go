@@ -432,3 +432,28 @@ func TestDeepRetained(t *testing.T) {
 		t.Errorf("dropped %v", st.Dropped)
 	}
 }
+
+// A SUBSCRIBE or UNSUBSCRIBE with more filters than a client may have is not read to its
+// end: decoded, a filter of one octet takes many times the memory.
+func TestTooManyFilters(t *testing.T) {
+	b := serve(t, func(o *Options) { o.MaxSubscriptions = 10 })
+	ask, end := mqtt.Subscribe{PacketID: 1}, mqtt.Unsubscribe{PacketID: 1}
+	for range fewFilters + 1 {
+		ask.Subscriptions = append(ask.Subscriptions, mqtt.Subscription{Filter: []byte("a")})
+		end.Filters = append(end.Filters, []byte("a"))
+	}
+	for _, packet := range []mqtt.Packet{&ask, &end} {
+		p := login(t, b, mqtt.V5, "p")
+		p.send(packet)
+		if code := expect[*mqtt.Disconnect](p).Code; code != mqtt.CodeQuota {
+			t.Errorf("%v: DISCONNECT %v", packet.Type(), code)
+		}
+		p.closed()
+		old := login(t, b, mqtt.V311, "p")
+		old.send(packet)
+		old.closed()
+	}
+	if st := b.Stats(); st.Subscriptions != 0 || st.Disconnects["quota_exceeded"] != 4 {
+		t.Errorf("%d subscriptions, %v", st.Subscriptions, st.Disconnects)
+	}
+}

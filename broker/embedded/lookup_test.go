@@ -37,7 +37,7 @@ func TestLookupLimit(t *testing.T) {
 // nobody reads are not looked up, and none when the client has gone.
 func TestSubscribeToAllAgainAndAgain(t *testing.T) {
 	const kept = 5000
-	b := serve(t, func(o *Options) { o.MaxRetainedMessages = kept })
+	b := serve(t, func(o *Options) { o.MaxRetainedMessages, o.MaxSubscriptions = kept, 200_000 })
 	from := connected(t, b, "from", true)
 	for i := range kept {
 		from.publish(fmt.Sprint("t/", i), "x", 0, true)

@@ -88,8 +88,8 @@ type Options struct {
 	MaxTopicLevels int `mapstructure:"max_topic_levels"`
 
 	// MaxSubscriptions is how many subscriptions one client may have, 1 to 1000000.
-	// Default 10000. Further ones are refused with "quota exceeded". Each costs some
-	// 150 octets and its filter.
+	// Default 10000. Further ones are refused with "quota exceeded", and who has more than
+	// that in one packet, and more than 1000, is disconnected. Each costs some 250 octets and its filter.
 	MaxSubscriptions int `mapstructure:"max_subscriptions"`
 
 	// MaxSharedSubscriptions is how many of them may be shared ones, 1 to 1000000. Default

@@ -17,6 +17,9 @@ type Decoder struct {
 	// From says who sends the packets. If it is stated, what that side may not send
 	// is refused as well.
 	From Sender
+	// MaxFilters is how many filters a SUBSCRIBE or UNSUBSCRIBE may have, 0 for any number.
+	// One with more is refused with CodeQuota: it may be very many in few octets.
+	MaxFilters int
 
 	publish Publish
 	puback  Puback
@@ -43,7 +46,7 @@ func (d *Decoder) Decode(h Header, body []byte, v Version) (Packet, error) {
 	default:
 		p = newPacket(h.Type)
 	}
-	return decode(p, reader{b: body, h: h, version: v, from: d.From})
+	return decode(p, reader{b: body, h: h, version: v, from: d.From, most: d.MaxFilters})
 }
 
 // newPacket is an empty packet of a type; nil for the reserved one.

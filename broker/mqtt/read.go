@@ -12,12 +12,20 @@ type reader struct {
 	h       Header
 	version Version
 	from    Sender
+	most    int // filters in a packet; 0: any number
 	err     *Error
 
 	// Of the property block that is being read, see properties.go.
 	rest []byte // what follows the block
 	prop Property
 	seen uint64
+}
+
+// oneMore judges a packet that has n filters and another one.
+func (r *reader) oneMore(n int) {
+	if r.most > 0 && n >= r.most {
+		r.fail(CodeQuota, "payload", "has too many filters")
+	}
 }
 
 // fail records an error. Within a property, field may be empty: it is the property.

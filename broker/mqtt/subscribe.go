@@ -86,6 +86,7 @@ func (p *Subscribe) decode(r *reader) {
 		r.protocolError("payload", "has no filter") // [MQTT-3.8.3-2]
 	}
 	for len(r.b) > 0 {
+		r.oneMore(len(p.Subscriptions))
 		s := Subscription{Filter: r.topicFilter()}
 		options := r.byte("subscription options")
 		s.QoS = QoS(options & 3)

@@ -52,6 +52,7 @@ func (p *Unsubscribe) decode(r *reader) {
 		r.protocolError("payload", "has no filter") // [MQTT-3.10.3-2]
 	}
 	for len(r.b) > 0 {
+		r.oneMore(len(p.Filters))
 		f := r.topicFilter()
 		if r.err != nil {
 			return
