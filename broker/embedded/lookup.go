@@ -29,6 +29,7 @@ func (b *Broker) lookUp(s *session, l line, w *wanted) (part retainedPart, ok bo
 		found, _ = b.retained.match(w.filter, b.now(), anySize)
 		return s.part(found, w), true
 	}
+	b.Flush() // SUBACK need not wait as well
 	b.lookups.turn.Lock()
 	defer b.lookups.turn.Unlock()
 	if l.lost() || !b.Up() {

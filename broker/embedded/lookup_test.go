@@ -61,3 +61,19 @@ func TestSubscribeToAllAgainAndAgain(t *testing.T) {
 		t.Errorf("%d octets are held, %d sessions", st.HeldBytes, st.Sessions)
 	}
 }
+
+// Whoever waits for its turn to look up many retained messages has its SUBACK meanwhile.
+func TestSubackBeforeTheTurn(t *testing.T) {
+	b := serve(t)
+	from := connected(t, b, "from", true)
+	for i := range smallLookup + 1 {
+		from.publish(fmt.Sprint("r/", i), "x", 1, true)
+	}
+	b.lookups.turn.Lock()
+	p := login(t, b, mqtt.V5, "c")
+	p.subscribe(0, "r/#")
+	b.lookups.turn.Unlock()
+	for range smallLookup + 1 {
+		p.gets("x", 0)
+	}
+}
