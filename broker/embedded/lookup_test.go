@@ -2,6 +2,7 @@ package embedded
 
 import (
 	"fmt"
+	"sync"
 	"testing"
 
 	"mqttsn-gateway/broker/mqtt"
@@ -64,15 +65,17 @@ func TestSubscribeToAllAgainAndAgain(t *testing.T) {
 
 // Whoever waits for its turn to look up many retained messages has its SUBACK meanwhile.
 func TestSubackBeforeTheTurn(t *testing.T) {
-	b := serve(t)
+	b := serve(t, func(o *Options) { o.SysInterval = 0 }) // which would send it, too
 	from := connected(t, b, "from", true)
 	for i := range smallLookup + 1 {
 		from.publish(fmt.Sprint("r/", i), "x", 1, true)
 	}
-	b.lookups.turn.Lock()
 	p := login(t, b, mqtt.V5, "c")
+	b.lookups.turn.Lock()
+	next := sync.OnceFunc(b.lookups.turn.Unlock)
+	defer next()
 	p.subscribe(0, "r/#")
-	b.lookups.turn.Unlock()
+	next()
 	for range smallLookup + 1 {
 		p.gets("x", 0)
 	}
