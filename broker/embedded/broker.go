@@ -36,6 +36,7 @@ type Broker struct {
 	listeners []*listener
 	clients   clients
 	limited   limited
+	incoming  incoming
 	wake      func() // set before there is a goroutine that calls it
 }
 

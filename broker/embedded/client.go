@@ -1,6 +1,7 @@
 package embedded
 
 import (
+	"container/list"
 	"errors"
 	"net"
 	"os"
@@ -37,6 +38,11 @@ type client struct {
 	// Of clients, under its lock.
 	stage        stage
 	older, newer *client // among the pending ones
+
+	// Of incoming, under its lock.
+	begun    *list.Element // nil: no large packet is coming
+	incoming int
+	late     atomic.Bool // the packet is given up
 
 	// Set before the client is attached, and fixed from then on.
 	version    mqtt.Version
@@ -81,6 +87,7 @@ var errSilent = errors.New("embedded: nothing came from the client in time")
 func (c *client) run() {
 	b := c.broker
 	c.reader = mqtt.NewReader(c, min(b.options.MaxPacketSize, maxConnect))
+	c.reader.Held = c.hold
 	c.expectBy(time.Now().Add(b.options.ConnectTimeout))
 	if c.connect() {
 		c.reader.Max = b.options.MaxPacketSize
@@ -90,6 +97,8 @@ func (c *client) run() {
 		b.detach(c.session, c, !c.left)
 		c.dropAliases()
 	}
+	c.reader = nil // with its buffer, before the client is waited for
+	c.hold(0)
 	c.count()
 	b.settle()
 	c.departed()
@@ -105,6 +114,9 @@ func (c *client) run() {
 func (c *client) converse() {
 	for !c.over.Load() {
 		h, body, err := c.reader.Next()
+		if c.late.Load() {
+			return
+		}
 		if err != nil {
 			c.broken(err)
 			return

@@ -18,6 +18,7 @@ const (
 	addressRateLimit             // connections of one address are too many in a short time
 	pendingLimit                 // too many have not sent CONNECT: the oldest one had to go
 	connectTimeLimit             // no CONNECT in time
+	incomingLimit                // octets of large packets that are coming
 	connectRateLimit             // all connections are too many in a short time: they wait
 	packetRateLimit              // packets of one client: they wait
 	subscriptionsLimit           // subscriptions of one client
@@ -36,6 +37,7 @@ var limitNames = [limits]string{
 	addressRateLimit: "connect_rate_per_address",
 	pendingLimit:     "max_pending_connections",
 	connectTimeLimit: "connect_timeout",
+	incomingLimit:    "max_incoming_bytes_total",
 	connectRateLimit: "connect_rate",
 	packetRateLimit:  "max_packet_rate",
 

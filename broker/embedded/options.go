@@ -83,6 +83,13 @@ type Options struct {
 	// of that size that is retained or queued.
 	MaxPacketSize int `mapstructure:"max_packet_size"`
 
+	// MaxIncomingBytesTotal is how many octets are held for packets that have not come to
+	// their end, of all clients together, 0 (no limit) or 1048576 to 1099511627776. Default
+	// 268435456. Packets of up to 16 KiB do not count. If there are more, the client whose
+	// packet was begun first is disconnected with "quota exceeded". More lets more clients
+	// send large packets slowly.
+	MaxIncomingBytesTotal int `mapstructure:"max_incoming_bytes_total"`
+
 	// MaxTopicLevels is how many levels a topic or filter may have, 1 to 1000. Default
 	// 200. More costs time to match, not memory.
 	MaxTopicLevels int `mapstructure:"max_topic_levels"`
@@ -214,6 +221,7 @@ func DefaultOptions() Options {
 		AllowZeroLengthClientID: true,
 		AutoIDPrefix:            "auto-",
 		MaxPacketSize:           1 << 20,
+		MaxIncomingBytesTotal:   256 << 20,
 		MaxTopicLevels:          200,
 		MaxSubscriptions:        10_000,
 		MaxSharedSubscriptions:  100,
@@ -278,6 +286,9 @@ func (o Options) Validate() error {
 	}
 	if n := int64(o.MaxQueuedBytesTotal); n != 0 && (n < 1<<20 || n > 1<<40) {
 		return fmt.Errorf("max_queued_bytes_total: %d is out of range: 0 (no limit) or %d to %d", n, 1<<20, int64(1)<<40)
+	}
+	if n := int64(o.MaxIncomingBytesTotal); n != 0 && (n < 1<<20 || n > 1<<40) {
+		return fmt.Errorf("max_incoming_bytes_total: %d is out of range: 0 (no limit) or %d to %d", n, 1<<20, int64(1)<<40)
 	}
 	if n := int64(o.MaxSessionBytesTotal); n != 0 && (n < 1<<20 || n > 1<<40) {
 		return fmt.Errorf("max_session_bytes_total: %d is out of range: 0 (no limit) or %d to %d", n, 1<<20, int64(1)<<40)

@@ -40,6 +40,7 @@ func TestOptions(t *testing.T) {
 		"max_subscriptions":        func(o *Options) { o.MaxSubscriptions = 0 },
 		"max_shared_subscriptions": func(o *Options) { o.MaxSharedSubscriptions = 0 },
 		"max_subscription_bytes":   func(o *Options) { o.MaxSubscriptionBytes = 10 },
+		"max_incoming_bytes_total": func(o *Options) { o.MaxIncomingBytesTotal = 1000 },
 		"max_session_bytes_total":  func(o *Options) { o.MaxSessionBytesTotal = 1000 },
 		"max_inflight_messages":    func(o *Options) { o.MaxInflightMessages = 65536 },
 		"max_inflight_bytes":       func(o *Options) { o.MaxInflightBytes = -1 },

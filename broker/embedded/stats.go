@@ -154,7 +154,8 @@ type Stats struct {
 	// Refused counts connections that were not let in or had to go, by the limit that
 	// they have met with: max_connections, listener_max_connections,
 	// max_connections_per_address, connect_rate_per_address, max_pending_connections,
-	// connect_timeout.
+	// connect_timeout,
+	// max_incoming_bytes_total.
 	Refused map[string]uint64
 	// Slowed counts how often somebody had to wait: connections by connect_rate,
 	// clients by max_packet_rate.

@@ -21,6 +21,9 @@ var busyBuffers = sync.Pool{New: func() any { return new([busyBuffer]byte) }}
 type Reader struct {
 	// Max is the largest packet to accept, as in Frame; it may be changed between calls.
 	Max int
+	// Held, unless it is nil, is called with the size of the buffer that the Reader makes
+	// for a large packet, each time it grows, and with 0 when it is given up.
+	Held func(octets int)
 
 	src  io.Reader
 	idle []byte            // of idleBuffer octets
@@ -88,6 +91,13 @@ const maxFixedHeader = 5
 
 // use goes on with buf, which may be the present one, and gives back a borrowed one.
 func (r *Reader) use(buf []byte) {
+	if r.Held != nil && len(buf) != len(r.buf) && max(len(buf), len(r.buf)) > busyBuffer {
+		if len(buf) > busyBuffer {
+			r.Held(len(buf))
+		} else {
+			r.Held(0)
+		}
+	}
 	r.w = copy(buf, r.buf[r.r:r.w])
 	r.r = 0
 	if r.busy != nil && &buf[0] != &r.busy[0] {
