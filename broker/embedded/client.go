@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net"
 	"os"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -129,8 +130,12 @@ func (c *client) converse() {
 			c.paced++
 		}
 		c.handle(h, body)
-		if !c.reader.Buffered() || c.intake.packets >= maxBatch {
+		switch {
+		case !c.reader.Buffered():
 			c.endBatch()
+		case c.intake.packets >= maxBatch:
+			c.endBatch()
+			runtime.Gosched() // else it goes on for the 10 ms that a goroutine is given
 		}
 	}
 }
