@@ -21,12 +21,12 @@ const smallLookup = 250
 // connected by l. It may take a while; no lock may be held. It reports false, having given
 // up, if the client has gone and there is more than a little to find.
 func (b *Broker) lookUp(s *session, l line, w *wanted) (part retainedPart, ok bool) {
-	found, ok := b.retained.match(w.filter, b.now(), smallLookup)
+	found, ok := b.retained.match(w.filter, w.last, b.now(), smallLookup)
 	if ok {
 		return s.part(found, w), true
 	}
 	if _, device := l.(*device); device { // the gateway waits for nobody
-		found, _ = b.retained.match(w.filter, b.now(), anySize)
+		found, _ = b.retained.match(w.filter, w.last, b.now(), anySize)
 		return s.part(found, w), true
 	}
 	b.Flush() // SUBACK need not wait as well
@@ -36,7 +36,7 @@ func (b *Broker) lookUp(s *session, l line, w *wanted) (part retainedPart, ok bo
 		return part, false
 	}
 	start := time.Now()
-	found, _ = b.retained.match(w.filter, b.now(), anySize)
+	found, _ = b.retained.match(w.filter, w.last, b.now(), anySize)
 	part = s.part(found, w)
 	time.Sleep(time.Since(start))
 	return part, true
@@ -65,16 +65,17 @@ func (s *session) part(found []*message, w *wanted) retainedPart {
 
 // search is a look-up that is under way.
 type search struct {
+	last  uint64
 	now   time.Duration
 	found []*message
 	left  int // how many more levels may be visited; negative: it has given up
 }
 
 // match lists the messages of all topics that a filter stands for, but for those that
-// have expired at now. all is false, and messages are missing, if that needs a visit to
-// more than limit levels of topics.
-func (r *retained) match(filter string, now time.Duration, limit int) (found []*message, all bool) {
-	s := search{now: now, left: limit}
+// were retained after the one with number last or have expired at now. all is false, and
+// messages are missing, if that needs a visit to more than limit levels of topics.
+func (r *retained) match(filter string, last uint64, now time.Duration, limit int) (found []*message, all bool) {
+	s := search{last: last, now: now, left: limit}
 	r.mu.RLock()
 	defer r.mu.RUnlock()
 	if hasWildcard(filter) {
@@ -86,7 +87,7 @@ func (r *retained) match(filter string, now time.Duration, limit int) (found []*
 }
 
 func (s *search) add(m *message) {
-	if m != nil && (m.expires == 0 || m.expires > s.now) {
+	if m != nil && m.stored <= s.last && (m.expires == 0 || m.expires > s.now) {
 		s.found = append(s.found, m)
 	}
 }

@@ -10,7 +10,7 @@ import (
 
 // retainedFor is what a filter stands for.
 func retainedFor(b *Broker, filter string) []*message {
-	found, _ := b.retained.match(filter, b.now(), anySize)
+	found, _ := b.retained.match(filter, b.retained.now(), b.now(), anySize)
 	return found
 }
 
@@ -22,12 +22,12 @@ func TestLookupLimit(t *testing.T) {
 		from.publish(fmt.Sprintf("a/%d", i), "x", 0, true)
 	}
 	for filter, visits := range map[string]int{"#": 101, "+/+": 101, "a/#": 101, "a/+": 101, "a/7": 0, "+/7": 2, "none/#": 0, "$SYS/#": 0} {
-		whole, all := b.retained.match(filter, 0, visits)
+		whole, all := b.retained.match(filter, b.retained.now(), 0, visits)
 		if !all {
 			t.Errorf("%s takes more than %d visits", filter, visits)
 		}
 		if visits > 0 {
-			if part, all := b.retained.match(filter, 0, visits-1); all || len(part) >= len(whole) {
+			if part, all := b.retained.match(filter, b.retained.now(), 0, visits-1); all || len(part) >= len(whole) {
 				t.Errorf("%s: %d of %d messages by %d visits, all %v", filter, len(part), len(whole), visits-1, all)
 			}
 		}
@@ -79,4 +79,32 @@ func TestSubackBeforeTheTurn(t *testing.T) {
 	for range smallLookup + 1 {
 		p.gets("x", 0)
 	}
+}
+
+// What is retained after SUBACK comes once, as the message that it is, however late the
+// retained messages are looked up.
+func TestRetainedAfterSuback(t *testing.T) {
+	b := serve(t)
+	from := connected(t, b, "from", true)
+	for i := range smallLookup + 1 {
+		from.publish(fmt.Sprint("r/", i), "before", 1, true)
+	}
+	p := login(t, b, mqtt.V5, "c")
+	b.lookups.turn.Lock()
+	next := sync.OnceFunc(b.lookups.turn.Unlock)
+	defer next()
+	p.subscribe(0, "r/#")
+	from.publish("r/0", "after", 1, true)
+	from.publish("r/new", "after", 1, true)
+	b.Flush()
+	for range 2 {
+		if m := p.gets("after", 0); m.Retain {
+			t.Errorf("%s comes as a retained message", m.Topic)
+		}
+	}
+	next()
+	for range smallLookup {
+		p.gets("before", 0)
+	}
+	p.quiet()
 }

@@ -21,8 +21,9 @@ type message struct {
 	// expires is the instant at which the message is worth nothing any more, in the
 	// broker's time; 0: never.
 	expires time.Duration
-	weight  int32 // what the properties count against limits, see weigh
-	holders int32 // how many queues it is in, see hold
+	stored  uint64 // its number among the retained ones, see retained.last; 0: it is none
+	weight  int32  // what the properties count against limits, see weigh
+	holders int32  // how many queues it is in, see hold
 }
 
 // size is what a message counts against limits in octets.

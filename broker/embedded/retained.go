@@ -27,6 +27,9 @@ type retained struct {
 	count int
 	bytes int // sum of the messages' sizes
 	cost  int // and of what their topics' levels take
+	// last numbers the messages as they are retained. A new subscription gets those up to
+	// the last one before it; what is retained later comes to it anyway.
+	last uint64
 
 	nextSweep time.Duration
 }
@@ -59,6 +62,8 @@ func (r *retained) set(m *message) bool {
 	if r.count+count > r.maxMessages || r.bytes+bytes+r.cost+cost > r.maxBytes && bytes+cost > 0 {
 		return false
 	}
+	r.last++
+	m.stored = r.last
 	r.count += count
 	r.bytes += bytes
 	r.cost += cost
@@ -75,6 +80,13 @@ func (r *retained) set(m *message) bool {
 	}
 	s.message = m
 	return true
+}
+
+// now is the number of the message that was retained last.
+func (r *retained) now() uint64 {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	return r.last
 }
 
 // find is the message of a topic, nil for none. The caller holds r.mu.

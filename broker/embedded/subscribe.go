@@ -12,6 +12,7 @@ type wanted struct {
 	handling mqtt.RetainHandling
 	code     broker.Code // the answer: a failure, or success
 	retained bool        // retained messages are to be sent for it
+	last     uint64      // up to that one, see retained
 }
 
 // subscribe makes subscriptions, lets the client be answered, and then gives it the
@@ -37,8 +38,8 @@ func (s *session) subscribe(l line, all []wanted, answer func()) bool {
 }
 
 // remember sends the client, or queues, the retained messages for a new subscription. To
-// find them may take a while, in which the session is not locked: what is published then
-// is sent anyway. It reports false if the client has gone and there is much to find, or the
+// find them may take a while, in which the session is not locked: what is retained then
+// is sent anyway, and is not among them. It reports false if the client has gone and there is much to find, or the
 // broker is about to go: else a client could leave us more to do than it took to ask for it.
 func (s *session) remember(l line, w *wanted) bool {
 	b := s.broker
@@ -95,6 +96,7 @@ func (s *session) add(w *wanted) {
 		return // no retained messages for those who share [MQTT 5, 4.8.2]
 	}
 	w.retained = w.handling == mqtt.RetainOnSubscribe || w.handling == mqtt.RetainOnNewSubscribe && added
+	w.last = b.retained.now() // after the subscription is made, or one in between would be missed
 }
 
 // unsubscribe ends subscriptions. It reports which of them there were; ok is false, and

@@ -302,7 +302,7 @@ func TestRetainedAgainstNaive(t *testing.T) {
 			"": func(t *rapid.T) {
 				filter := someFilter.Draw(t, "filter")
 				now := time.Duration(rapid.SampledFrom([]int{0, 70, 200}).Draw(t, "now"))
-				got, _ := r.match(filter, now, anySize)
+				got, _ := r.match(filter, r.now(), now, anySize)
 				var want []*message
 				for topic, m := range known {
 					if matches(filter, topic) && (m.expires == 0 || m.expires > now) {
