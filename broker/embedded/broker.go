@@ -101,8 +101,7 @@ func (b *Broker) Flush() {
 func (b *Broker) settle() {
 	b.Flush()
 	if b.told.Load() && b.told.Swap(false) {
-		b.wake()
-		b.Flush()
+		b.wake() // the gateway flushes what comes of it
 	}
 }
 
