@@ -1,6 +1,7 @@
 package embedded
 
 import (
+	"container/list"
 	"errors"
 	"net"
 	"net/netip"
@@ -16,10 +17,10 @@ import (
 type clients struct {
 	mu        sync.Mutex
 	open      map[*client]struct{}
-	closed    bool           // nobody new is let in
-	group     sync.WaitGroup // of all goroutines that serve connections
-	connected int            // that are not pending
-	pending   pendingList
+	closed    bool               // nobody new is let in
+	group     sync.WaitGroup     // of all goroutines that serve connections
+	connected int                // that are not pending
+	pending   list.List          // *client, the oldest first
 	addresses map[netip.Addr]int // open connections; nil if they are not limited
 	rates     addressRates       // nil if they are not limited
 	rate      bucket             // of all
@@ -67,15 +68,14 @@ func (b *Broker) serve(from *listener, conn net.Conn) bool {
 		return false
 	}
 	var oldest *client
-	if l.pending.len >= b.options.MaxPendingConnections {
+	if l.pending.Len() >= b.options.MaxPendingConnections {
 		// In a flood the newest one is the likeliest to mean it: whoever does needs a
 		// moment only.
-		oldest = l.pending.oldest
-		l.pending.remove(oldest)
+		oldest = l.pending.Remove(l.pending.Front()).(*client)
 		oldest.stage = droppedStage
 	}
 	l.open[c] = struct{}{}
-	l.pending.add(c)
+	c.waiting = l.pending.PushBack(c)
 	b.stats.connections.Add(1)
 	b.stats.accepted.Add(1)
 	l.group.Go(c.run)
@@ -122,8 +122,8 @@ func (c *client) admit(id string) bool {
 	case own > 0 && c.listener.connected >= own && (last == nil || last.listener != c.listener):
 		what = listenerLimit
 	default:
-		l.pending.remove(c)
-		c.stage = connectedStage
+		l.pending.Remove(c.waiting)
+		c.waiting, c.stage = nil, connectedStage
 		l.connected++
 		c.listener.connected++
 	}
@@ -165,7 +165,7 @@ func (l *clients) remove(c *client) {
 	delete(l.open, c)
 	switch c.stage {
 	case pendingStage:
-		l.pending.remove(c)
+		l.pending.Remove(c.waiting)
 	case connectedStage:
 		l.connected--
 		c.listener.connected--
@@ -183,36 +183,5 @@ func (l *clients) remove(c *client) {
 func (l *clients) stats() (pending int) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.pending.len
-}
-
-// pendingList is the pending connections, the oldest first.
-type pendingList struct {
-	oldest, newest *client
-	len            int
-}
-
-func (p *pendingList) add(c *client) {
-	if c.older = p.newest; c.older != nil {
-		c.older.newer = c
-	} else {
-		p.oldest = c
-	}
-	p.newest = c
-	p.len++
-}
-
-func (p *pendingList) remove(c *client) {
-	if c.older != nil {
-		c.older.newer = c.newer
-	} else {
-		p.oldest = c.newer
-	}
-	if c.newer != nil {
-		c.newer.older = c.older
-	} else {
-		p.newest = c.older
-	}
-	c.older, c.newer = nil, nil
-	p.len--
+	return l.pending.Len()
 }

@@ -361,7 +361,7 @@ func TestPacketRateLetsClientsLeave(t *testing.T) {
 func TestDroppedConnectionIsNotLetIn(t *testing.T) {
 	b := newBroker(t)
 	c := &client{broker: b, listener: new(listener), stage: droppedStage}
-	if c.admit("c") || b.clients.connected != 0 || b.clients.pending.len != 0 {
-		t.Errorf("%d are connected, %d pending", b.clients.connected, b.clients.pending.len)
+	if c.admit("c") || b.clients.connected != 0 || b.clients.pending.Len() != 0 {
+		t.Errorf("%d are connected, %d pending", b.clients.connected, b.clients.pending.Len())
 	}
 }

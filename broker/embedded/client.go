@@ -37,8 +37,8 @@ type client struct {
 	listener *listener
 
 	// Of clients, under its lock.
-	stage        stage
-	older, newer *client // among the pending ones
+	stage   stage
+	waiting *list.Element // among the pending ones
 
 	// Of incoming, under its lock.
 	begun    *list.Element // nil: no large packet is coming
