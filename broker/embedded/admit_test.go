@@ -2,10 +2,12 @@ package embedded
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"log/slog"
 	"maps"
 	"net"
+	"os"
 	"strings"
 	"sync"
 	"testing"
@@ -363,5 +365,21 @@ func TestDroppedConnectionIsNotLetIn(t *testing.T) {
 	c := &client{broker: b, listener: new(listener), stage: droppedStage}
 	if c.admit("c") || b.clients.connected != 0 || b.clients.pending.Len() != 0 {
 		t.Errorf("%d are connected, %d pending", b.clients.connected, b.clients.pending.Len())
+	}
+}
+
+// Whoever does not speak MQTT is not waited for, however long its first packet would be.
+func TestOtherProtocols(t *testing.T) {
+	b := serve(t, func(o *Options) { o.ConnectTimeout = time.Hour })
+	for _, first := range []string{"GET / HTTP/1.1\r\n\r\n", "SSH-2.0-x\r\n", "\xC0", "\x16\x03\x01\x02\x00\x01"} {
+		p := dial(t, b, mqtt.V5)
+		if _, err := p.conn.Write([]byte(first)); err != nil {
+			t.Fatal(err)
+		}
+		if packet, err := p.read(patience); err == nil {
+			t.Errorf("%q is answered by %+v", first, packet)
+		} else if errors.Is(err, os.ErrDeadlineExceeded) {
+			t.Errorf("%q: the connection is still open", first)
+		}
 	}
 }

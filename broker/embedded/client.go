@@ -95,10 +95,11 @@ var errSilent = errors.New("embedded: nothing came from the client in time")
 func (c *client) run() {
 	b := c.broker
 	c.reader = mqtt.NewReader(c, min(b.options.MaxPacketSize, maxConnect))
+	c.reader.Only = mqtt.TypeConnect
 	c.reader.Held = c.hold
 	c.expectBy(time.Now().Add(b.options.ConnectTimeout))
 	if c.connect() {
-		c.reader.Max = b.options.MaxPacketSize
+		c.reader.Max, c.reader.Only = b.options.MaxPacketSize, 0
 		c.converse()
 	}
 	if c.session != nil {

@@ -13,7 +13,7 @@ import (
 // whether the client is connected; if not, the connection is ending.
 func (c *client) connect() bool {
 	h, body, err := c.reader.Next()
-	if err != nil || h.Type != mqtt.TypeConnect {
+	if err != nil {
 		// Whoever it is does not speak MQTT, or has not spoken at all.
 		c.unheard(err)
 		c.gone = true

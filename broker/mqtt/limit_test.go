@@ -1,7 +1,10 @@
 package mqtt
 
 import (
+	"bytes"
 	"errors"
+	"io"
+	"strings"
 	"testing"
 )
 
@@ -25,5 +28,19 @@ func TestMaxFilters(t *testing.T) {
 				t.Errorf("%v with 3 filters, %d allowed: %v", h.Type, limit, err)
 			}
 		}
+	}
+}
+
+// A Reader that accepts packets of one type refuses others before it waits for their end.
+func TestReaderOnly(t *testing.T) {
+	connect := (&Connect{Version: V5, ClientID: []byte("c")}).Append(nil, V5)
+	r := NewReader(io.MultiReader(bytes.NewReader(connect), strings.NewReader("GET ")), 0)
+	r.Only = TypeConnect
+	if h, _, err := r.Next(); err != nil || h.Type != TypeConnect {
+		t.Fatalf("read %v, %v", h, err)
+	}
+	_, _, err := r.Next()
+	if bad := (*Error)(nil); !errors.As(err, &bad) || bad.Code != CodeProtocolError || bad.Packet != Type('G'>>4) {
+		t.Errorf("GET: %v", err)
 	}
 }

@@ -21,6 +21,9 @@ var busyBuffers = sync.Pool{New: func() any { return new([busyBuffer]byte) }}
 type Reader struct {
 	// Max is the largest packet to accept, as in Frame; it may be changed between calls.
 	Max int
+	// Only, unless it is 0, is the type of the only packets to accept: others are refused at
+	// their first octet. It may be changed between calls, too.
+	Only Type
 	// Held, unless it is nil, is called with the size of the buffer that the Reader makes
 	// for a large packet, each time it grows, and with 0 when it is given up.
 	Held func(octets int)
@@ -44,6 +47,10 @@ func NewReader(src io.Reader, limit int) *Reader {
 // *Error if what came is not MQTT, or that of the stream.
 func (r *Reader) Next() (Header, []byte, error) {
 	for {
+		if r.r < r.w && r.Only != 0 && Type(r.buf[r.r]>>4) != r.Only {
+			h := Header{Type: Type(r.buf[r.r] >> 4)}
+			return h, nil, frameError(h, "packet type", "is not expected", CodeProtocolError)
+		}
 		h, body, n, err := Frame(r.buf[r.r:r.w], r.Max)
 		if err != nil {
 			return h, nil, err
