@@ -1,6 +1,7 @@
 package embedded
 
 import (
+	"cmp"
 	"crypto/rand"
 	"errors"
 	"time"
@@ -31,8 +32,9 @@ func (c *client) connect() bool {
 	c.take(p)
 	id, code := c.clientID(p)
 	var o *attachment
+	var why string // if there is more to say than the code does
 	if !code.Failed() {
-		o, code = c.attachment(p)
+		o, code, why = c.attachment(p)
 	}
 	if !code.Failed() && c.maxPacket > 0 && c.oversize(nil, c.connack.Append(nil, c.version)) {
 		code = broker.CodePacketTooLarge
@@ -44,10 +46,7 @@ func (c *client) connect() bool {
 		code = c.broker.attach(id, c, o)
 	}
 	if code.Failed() {
-		why := reasonString(mqtt.TypeConnack, code)
-		if code == codeClientID && id != "" {
-			why = "the keep alive is above max_keepalive" // see agreeKeepAlive
-		}
+		why = cmp.Or(why, reasonString(mqtt.TypeConnack, code))
 		c.turnAway(string(p.ClientID), code, why)
 		c.refuse(code, why)
 		return false
@@ -118,13 +117,14 @@ func (o *Options) announce(p *mqtt.ConnackProperties) {
 	}
 }
 
-// attachment is what a CONNECT asks for. It completes the answer as well.
-func (c *client) attachment(p *mqtt.Connect) (*attachment, broker.Code) {
+// attachment is what a CONNECT asks for, or why it cannot be had. It completes the answer
+// as well.
+func (c *client) attachment(p *mqtt.Connect) (o *attachment, code broker.Code, why string) {
 	b, props := c.broker, &p.Properties
 	if props.AuthenticationMethod != nil {
-		return nil, codeAuthenticationMethod // [MQTT-4.12.0-1]
+		return nil, codeAuthenticationMethod, "" // [MQTT-4.12.0-1]
 	}
-	o := &attachment{clean: p.CleanStart, mount: c.listener.mount, window: uint16(b.options.MaxInflightMessages)}
+	o = &attachment{clean: p.CleanStart, mount: c.listener.mount, window: uint16(b.options.MaxInflightMessages)}
 	if props.ReceiveMaximum > 0 {
 		o.window = min(o.window, props.ReceiveMaximum) // [MQTT-3.3.4-9]
 	}
@@ -137,19 +137,19 @@ func (c *client) attachment(p *mqtt.Connect) (*attachment, broker.Code) {
 	}
 	c.lasting = o.expiry > 0
 	if code := c.agreeKeepAlive(p.KeepAlive); code.Failed() {
-		return nil, code
+		return nil, code, "the keep alive is above max_keepalive"
 	}
 	if !p.HasWill {
-		return o, broker.CodeSuccess
+		return o, broker.CodeSuccess, ""
 	}
 	if p.Will.Retain && b.options.MaxRetainedMessages == 0 {
-		return nil, codeRetainNotSupported // [MQTT-3.2.2-13]
+		return nil, codeRetainNotSupported, "" // [MQTT-3.2.2-13]
 	}
 	if int(p.Will.QoS) > b.options.MaxQoS {
-		return nil, codeQoSNotSupported // [MQTT-3.2.2-12]
+		return nil, codeQoSNotSupported, "" // [MQTT-3.2.2-12]
 	}
 	o.will = c.listener.mount.will(newWill(&p.Will))
-	return o, b.topics.mayPublish(o.will.message.Topic)
+	return o, b.topics.mayPublish(o.will.message.Topic), ""
 }
 
 // agreeKeepAlive sees to the client's keep alive being no longer than allowed. Only MQTT 5
