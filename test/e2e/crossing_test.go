@@ -96,25 +96,7 @@ var crossing = table{
 // publishFor is publish for a message that expires after some seconds.
 func (c *mqttClient) publishFor(topic, payload string, qos byte, seconds uint32) {
 	c.t.Helper()
-	c.lastID++
-	p := packets.NewControlPacket(packets.PUBLISH)
-	content := p.Content.(*packets.Publish)
-	content.Topic, content.Payload, content.QoS = topic, []byte(payload), qos
-	content.Properties.MessageExpiry = &seconds
-	if qos > 0 {
-		content.PacketID = c.lastID
-	}
-	c.write(p)
-	switch qos {
-	case 1:
-		c.taken(topic, answer[*packets.Puback](c).ReasonCode)
-	case 2:
-		c.taken(topic, answer[*packets.Pubrec](c).ReasonCode)
-		release := packets.NewControlPacket(packets.PUBREL)
-		setID(release, c.lastID)
-		c.write(release)
-		answer[*packets.Pubcomp](c)
-	}
+	c.publishWith(topic, payload, qos, func(p *packets.Publish) { p.Properties.MessageExpiry = &seconds })
 }
 
 // takenOver expects that the broker has ended the connection for another one of its id.

@@ -143,10 +143,17 @@ func (c *mqttClient) subscribe(filter string, qos byte) {
 // PINGRESP has come back.
 func (c *mqttClient) publish(topic, payload string, qos byte, retain ...bool) {
 	c.t.Helper()
+	c.publishWith(topic, payload, qos, func(p *packets.Publish) { p.Retain = len(retain) > 0 && retain[0] })
+}
+
+// publishWith is publish for a packet that differs by a change.
+func (c *mqttClient) publishWith(topic, payload string, qos byte, change func(*packets.Publish)) {
+	c.t.Helper()
 	c.lastID++
 	p := packets.NewControlPacket(packets.PUBLISH)
 	content := p.Content.(*packets.Publish)
-	content.Topic, content.Payload, content.QoS, content.Retain = topic, []byte(payload), qos, len(retain) > 0 && retain[0]
+	content.Topic, content.Payload, content.QoS = topic, []byte(payload), qos
+	change(content)
 	if qos > 0 {
 		content.PacketID = c.lastID
 	}
