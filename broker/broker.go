@@ -8,13 +8,24 @@
 // Ownership of QoS 1 and 2 messages follows DESIGN.md section 4. A Publish is the
 // gateway's until its Answered event comes; a Delivered message is the broker's until
 // the gateway has answered it with Ack. An Answered event with a code below 0x80 is a
-// promise: the message is then safe with the broker.
+// promise: the message is safe with the broker as soon as the event's Mark is durable.
+//
+// # What survives a crash
+//
+// A Broker that has a [store.Store] shares it with the gateway, so that one [store.Mark] is
+// enough to say when all is durable that something depends on. An event that promises
+// something carries the mark of what it promises; the gateway goes on at once, and holds
+// back what it sends to the client until the mark is durable. What a client's session has
+// to remember together with a message travels with the request (Request.With), so that a
+// crash leaves both or neither.
 package broker
 
 import (
 	"context"
 	"errors"
 	"time"
+
+	"mqttsn-gateway/gateway/store"
 )
 
 // ErrBusy says that a request was not taken because a queue is full. No event follows.
@@ -76,6 +87,11 @@ const (
 	// Abandon ends the connection as if the client had been lost: the will is
 	// published. Not answered, and no events follow.
 	Abandon
+	// Persist makes a session that was connected with CleanSession survive a crash of this
+	// process all the same, for as long as it is connected: its client is asleep and does
+	// not know. Not answered. A Connect after the crash has CleanSession false; what holds
+	// of the session's end does not change.
+	Persist
 )
 
 // Request is one thing that the gateway asks for.
@@ -99,6 +115,13 @@ type Request struct {
 	CleanSession bool
 	// Will of a Connect or SetWill; nil for none.
 	Will *Message
+	// With are changes to the client's own records that are to be applied together with
+	// what makes a Publish safe, or with what an Ack ends: all of it survives a crash, or
+	// nothing. If the request fails they are not applied. Their values are valid only
+	// during Do.
+	With []store.Op
+	// Mark is set by Do for an Ack: where With is durable. A Publish is answered with it.
+	Mark store.Mark
 }
 
 // Kind is what an Event tells.
@@ -133,7 +156,10 @@ type Event struct {
 	Retain bool
 	// SessionPresent answers Connect: the broker had a session for this client.
 	SessionPresent bool
-	Message        *Message
+	// Mark is where that is durable which an Answered event promises. Nobody beyond this
+	// process may be told before.
+	Mark    store.Mark
+	Message *Message
 }
 
 // Receiver takes the events of one Conn. Receive never blocks and does no work on the

@@ -4,6 +4,7 @@ import (
 	"iter"
 
 	"mqttsn-gateway/broker"
+	"mqttsn-gateway/gateway/store"
 	"mqttsn-gateway/mqttsn"
 )
 
@@ -14,6 +15,15 @@ type Effects struct {
 	// Requests are for the broker, in order. Their payloads alias the packet that the
 	// session was given, and are valid as long as that is.
 	Requests []broker.Request
+
+	// Records are the changes to what is kept of the session, to be applied before the
+	// packets are sent: those, and all later ones of this session, must not leave before
+	// the changes are durable.
+	Records []store.Op
+
+	// Mark is where that is durable which the broker has promised in this step: the packets
+	// must not leave before that either.
+	Mark store.Mark
 
 	// Drops counts by Reason what came to nothing in this step.
 	Drops [Reasons]uint32
@@ -43,6 +53,9 @@ const keepArena = 256 << 10
 func (fx *Effects) Reset() {
 	clear(fx.Requests)
 	fx.Requests = fx.Requests[:0]
+	clear(fx.Records)
+	fx.Records = fx.Records[:0]
+	fx.Mark = 0
 	fx.Drops = [Reasons]uint32{}
 	fx.Retransmissions, fx.Delivered, fx.Returned = 0, 0, 0
 	fx.Gone = false
