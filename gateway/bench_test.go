@@ -38,7 +38,7 @@ func benchmarkGateway(b *testing.B, n int) *Gateway {
 	o := DefaultOptions()
 	o.MaxClients = n
 	o.Shards = 2
-	g, err := New(o, []transports.Link{&nullLink{}}, nullBroker{}, slog.New(slog.DiscardHandler))
+	g, err := New(o, []transports.Link{&nullLink{}}, nullBroker{}, nil, slog.New(slog.DiscardHandler))
 	if err != nil {
 		b.Fatal(err)
 	}

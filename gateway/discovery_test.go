@@ -56,7 +56,7 @@ func newRadioRig(t *testing.T, change func(*Options)) (*rig, *radioLink) {
 	r := newRig(t, change)
 	link := &radioLink{scriptedLink: r.link, start: time.Now()}
 	b := memory.New()
-	g, err := New(r.gateway.options, []transports.Link{link}, b, slog.New(slog.DiscardHandler))
+	g, err := New(r.gateway.options, []transports.Link{link}, b, nil, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}

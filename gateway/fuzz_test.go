@@ -105,7 +105,7 @@ func FuzzIntake(f *testing.F) {
 		o.Shards, o.MaxClients, o.ForwarderClients = 2, 3, 2
 		b := memory.New()
 		links := []transports.Link{&fakeLink{room: 1 << 30}, &fakeLink{room: 2}}
-		g, err := New(o, links, b, slog.New(slog.DiscardHandler))
+		g, err := New(o, links, b, nil, slog.New(slog.DiscardHandler))
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"mqttsn-gateway/broker"
+	"mqttsn-gateway/gateway/store"
 	"mqttsn-gateway/transports"
 )
 
@@ -28,6 +29,7 @@ type Gateway struct {
 	log     *slog.Logger
 	links   []transports.Link
 	broker  broker.Broker
+	store   store.Store // nil: nothing survives this process
 	start   time.Time // origin of all deadlines
 
 	seed       maphash.Seed
@@ -43,8 +45,9 @@ type Gateway struct {
 }
 
 // New makes a gateway for links and a broker, which Run sets to work. The options are
-// validated.
-func New(o Options, links []transports.Link, b broker.Broker, log *slog.Logger) (*Gateway, error) {
+// validated. What has to survive a crash is kept in st, if it is not nil: the broker has the
+// same.
+func New(o Options, links []transports.Link, b broker.Broker, st store.Store, log *slog.Logger) (*Gateway, error) {
 	if err := o.Validate(); err != nil {
 		return nil, err
 	}
@@ -59,6 +62,7 @@ func New(o Options, links []transports.Link, b broker.Broker, log *slog.Logger) 
 		log:     log,
 		links:   links,
 		broker:  b,
+		store:   st,
 		start:   time.Now(),
 		seed:    maphash.MakeSeed(),
 		routes:  newRoutes(),

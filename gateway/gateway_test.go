@@ -47,7 +47,7 @@ func newRig(t *testing.T, change func(*Options)) *rig {
 		change(&o)
 	}
 	r := &rig{T: t, link: &scriptedLink{fakeLink: fakeLink{room: 1 << 30}}, broker: memory.New()}
-	g, err := New(o, []transports.Link{r.link}, r.broker, slog.New(slog.DiscardHandler))
+	g, err := New(o, []transports.Link{r.link}, r.broker, nil, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -53,7 +53,7 @@ func TestHammer(t *testing.T) {
 	o := DefaultOptions()
 	o.Shards, o.MaxClients = 3, 8
 	b := memory.New()
-	g, err := New(o, []transports.Link{&sink{}, &sink{}}, b, slog.New(slog.DiscardHandler))
+	g, err := New(o, []transports.Link{&sink{}, &sink{}}, b, nil, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}

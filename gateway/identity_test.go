@@ -24,7 +24,7 @@ func newSecureRig(t *testing.T, change func(*Options)) *rig {
 	r := newRig(t, change)
 	link := secureLink{r.link, map[transports.Addr]string{addr(1): "a", addr(2): "a", addr(3): "a", addr(4): "b"}}
 	b := memory.New()
-	g, err := New(r.gateway.options, []transports.Link{link}, b, slog.New(slog.DiscardHandler))
+	g, err := New(r.gateway.options, []transports.Link{link}, b, nil, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -22,7 +22,7 @@ import (
 func running(t *testing.T, n *network.Network, o Options) (*Gateway, *memory.Broker, func()) {
 	t.Helper()
 	b := memory.New()
-	g, err := New(o, []transports.Link{n.Link("radio")}, b, slog.New(slog.DiscardHandler))
+	g, err := New(o, []transports.Link{n.Link("radio")}, b, nil, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -245,7 +245,7 @@ func stress(t *testing.T, seed uint64, b broker.Broker, meddle func(r *rand.Rand
 	o := DefaultOptions()
 	o.Shards = 4
 	o.Session.TRetry = time.Second
-	g, err := New(o, links, b, slog.New(slog.DiscardHandler))
+	g, err := New(o, links, b, nil, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}

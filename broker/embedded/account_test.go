@@ -42,7 +42,7 @@ func TestEveryMessageIsAccountedFor(t *testing.T) {
 		o.Listeners, o.MaxQueuedMessages, o.MaxQueuedBytes = nil, 3, 1024
 		o.QueueQoS0Messages = rapid.Bool().Draw(t, "queue QoS 0")
 		o.UpgradeOutgoingQoS = rapid.Bool().Draw(t, "upgrade QoS")
-		b, err := New(o, silent())
+		b, err := New(o, nil, silent())
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -8,12 +8,14 @@ import (
 	"time"
 
 	"mqttsn-gateway/broker"
+	"mqttsn-gateway/gateway/store"
 )
 
 // Broker is the embedded broker. All methods may be called from any goroutine.
 type Broker struct {
 	options Options
 	log     *slog.Logger
+	store   store.Store // nil: nothing survives this process
 	start   time.Time // origin of the broker's time
 
 	mu       sync.Mutex
@@ -41,14 +43,16 @@ type Broker struct {
 }
 
 // New makes a broker and opens its listeners: MQTT clients can connect, and are served
-// once Serve runs. Devices can be served at once. The options are validated.
-func New(o Options, log *slog.Logger) (*Broker, error) {
+// once Serve runs. Devices can be served at once. What has to survive a crash is kept in st,
+// if it is not nil. The options are validated.
+func New(o Options, st store.Store, log *slog.Logger) (*Broker, error) {
 	if err := o.Validate(); err != nil {
 		return nil, err
 	}
 	b := &Broker{
 		options:   o,
 		log:       log,
+		store:     st,
 		start:     time.Now(),
 		sessions:  make(map[string]*session),
 		topics:    newTopics(o.MaxTopicLevels),

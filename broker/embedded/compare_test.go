@@ -65,7 +65,7 @@ const childAddr = "EMBEDDED_TEST_LISTEN"
 func child(addr string) {
 	o := DefaultOptions()
 	o.Listeners = listeners(addr)
-	b, err := New(o, silent())
+	b, err := New(o, nil, silent())
 	if err != nil {
 		panic(err)
 	}

@@ -228,7 +228,7 @@ func TestDefect15LogsNoPayload(t *testing.T) {
 	var text lockedBuffer
 	o := DefaultOptions()
 	o.Listeners = listeners("127.0.0.1:0")
-	b, err := New(o, slog.New(slog.NewTextHandler(&text, &slog.HandlerOptions{Level: slog.LevelDebug})))
+	b, err := New(o, nil, slog.New(slog.NewTextHandler(&text, &slog.HandlerOptions{Level: slog.LevelDebug})))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -33,7 +33,7 @@ func FuzzClient(f *testing.F) {
 	o := DefaultOptions()
 	o.Listeners, o.MaxPacketSize, o.MaxSubscriptions = nil, 4096, 10
 	o.MaxRetainedMessages = 10
-	b, err := New(o, silent())
+	b, err := New(o, nil, silent())
 	if err != nil {
 		f.Fatal(err)
 	}

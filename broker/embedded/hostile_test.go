@@ -353,12 +353,12 @@ func TestPortTaken(t *testing.T) {
 	defer l.Close()
 	o := DefaultOptions()
 	o.Listeners = listeners("127.0.0.1:0", l.Addr().String())
-	_, err = New(o, silent())
+	_, err = New(o, nil, silent())
 	if err == nil || !strings.Contains(err.Error(), l.Addr().String()) || !strings.Contains(err.Error(), "--mqtt") {
 		t.Errorf("error %v", err)
 	}
 	o.Listeners = listeners("192.0.2.1:1883")
-	if _, err = New(o, silent()); err == nil || !strings.Contains(err.Error(), "no such address") {
+	if _, err = New(o, nil, silent()); err == nil || !strings.Contains(err.Error(), "no such address") {
 		t.Errorf("error %v", err)
 	}
 }

@@ -158,7 +158,7 @@ func TestUnixSocketAfterFailedStart(t *testing.T) {
 	o := DefaultOptions()
 	o.Listeners = listeners("unix:"+path, "192.0.2.1:0")
 	var e *ListenError
-	if _, err := New(o, silent()); !errors.As(err, &e) || e.Index != 1 {
+	if _, err := New(o, nil, silent()); !errors.As(err, &e) || e.Index != 1 {
 		t.Errorf("New: %v", err)
 	}
 	if isThere(path) {

@@ -46,7 +46,7 @@ func newBroker(t testing.TB, change ...func(*Options)) *Broker {
 	for _, f := range change {
 		f(&o)
 	}
-	b, err := New(o, silent())
+	b, err := New(o, nil, silent())
 	if err != nil {
 		t.Fatal(err)
 	}

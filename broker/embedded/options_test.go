@@ -65,7 +65,7 @@ func TestOptions(t *testing.T) {
 		if err := o.Validate(); err == nil || !strings.HasPrefix(err.Error(), key+": ") {
 			t.Errorf("%s: %v", key, err)
 		}
-		if _, err := New(o, silent()); err == nil {
+		if _, err := New(o, nil, silent()); err == nil {
 			t.Errorf("%s: New took it", key)
 		}
 	}

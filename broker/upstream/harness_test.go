@@ -85,7 +85,7 @@ type served struct {
 func serve(t testing.TB, o Options) *served {
 	t.Helper()
 	l := &logs{}
-	b, err := New(o, slog.New(slog.NewTextHandler(l, nil)))
+	b, err := New(o, nil, slog.New(slog.NewTextHandler(l, nil)))
 	if err != nil {
 		t.Fatal(err)
 	}

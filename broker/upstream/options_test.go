@@ -51,7 +51,7 @@ func TestValidate(t *testing.T) {
 		if err == nil || !strings.Contains(err.Error(), c.want) || strings.Contains(err.Error(), "secret") {
 			t.Errorf("%v, want %q", err, c.want)
 		}
-		if _, err := New(o, slog.New(slog.DiscardHandler)); err == nil {
+		if _, err := New(o, nil, slog.New(slog.DiscardHandler)); err == nil {
 			t.Errorf("New accepts what Validate refuses: %q", c.want)
 		}
 	}
@@ -81,7 +81,7 @@ func TestPasswordFile(t *testing.T) {
 		if err := os.Chmod(path, mode); err != nil {
 			t.Fatal(err)
 		}
-		b, err := New(o, slog.New(slog.DiscardHandler))
+		b, err := New(o, nil, slog.New(slog.DiscardHandler))
 		if err != nil {
 			if strings.Contains(err.Error(), "s3cret") {
 				t.Errorf("the error tells the password: %v", err)
@@ -90,7 +90,7 @@ func TestPasswordFile(t *testing.T) {
 		}
 		return b.password, nil
 	}
-	if _, err := New(o, slog.New(slog.DiscardHandler)); err == nil || !strings.HasPrefix(err.Error(), "password_file: ") {
+	if _, err := New(o, nil, slog.New(slog.DiscardHandler)); err == nil || !strings.HasPrefix(err.Error(), "password_file: ") {
 		t.Errorf("no file: %v", err)
 	}
 	for _, mode := range []os.FileMode{0o600, 0o400, 0o440, 0o640} {

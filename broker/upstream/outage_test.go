@@ -45,7 +45,7 @@ func inWorld(t *testing.T, o Options, f func(w *world)) {
 	synctest.Test(t, func(t *testing.T) {
 		w := &world{t: t, l: &logs{}, tries: make(map[string]int), sessions: make(map[string]bool)}
 		o.URL = "mqtt://broker"
-		b, err := New(o, slog.New(slog.NewTextHandler(w.l, nil)))
+		b, err := New(o, nil, slog.New(slog.NewTextHandler(w.l, nil)))
 		if err != nil {
 			t.Fatal(err)
 		}

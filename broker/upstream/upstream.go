@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"mqttsn-gateway/broker"
+	"mqttsn-gateway/gateway/store"
 )
 
 const (
@@ -26,6 +27,7 @@ type Broker struct {
 	address  string
 	password []byte
 	log      *slog.Logger
+	store    store.Store // nil: nothing survives this process
 	notices  notices
 	dialer   dialer
 	gate     gate
@@ -44,8 +46,9 @@ type Broker struct {
 }
 
 // New makes a Broker, which Serve sets to work. The options are validated and the
-// password file is read; nothing is dialled.
-func New(o Options, log *slog.Logger) (*Broker, error) {
+// password file is read; nothing is dialled. What has to survive a crash is kept in st, if it
+// is not nil.
+func New(o Options, st store.Store, log *slog.Logger) (*Broker, error) {
 	if err := o.Validate(); err != nil {
 		return nil, err
 	}
@@ -61,6 +64,7 @@ func New(o Options, log *slog.Logger) (*Broker, error) {
 		options:  o,
 		address:  address,
 		password: password,
+		store:    st,
 		log:      log.With("broker", address),
 		sessions: make(map[*session]struct{}),
 		leaving:  make(map[string]*session),

@@ -34,7 +34,7 @@ func newBrokerSide(c config.Config, log *slog.Logger) (*brokerSide, error) {
 	if c.Broker.URL == "" {
 		return newEmbedded(c.MQTT, log)
 	}
-	b, err := upstream.New(c.Broker, log)
+	b, err := upstream.New(c.Broker, nil, log)
 	if err != nil {
 		return nil, fmt.Errorf("broker.%w", err)
 	}
@@ -49,7 +49,7 @@ func newBrokerSide(c config.Config, log *slog.Logger) (*brokerSide, error) {
 }
 
 func newEmbedded(o embedded.Options, log *slog.Logger) (*brokerSide, error) {
-	b, err := embedded.New(o, log)
+	b, err := embedded.New(o, nil, log)
 	if taken := (*embedded.ListenError)(nil); errors.As(err, &taken) {
 		return nil, fmt.Errorf("mqtt.listeners.%d.listen: %w", taken.Index, explainListen(taken.Addr, err))
 	}

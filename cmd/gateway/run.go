@@ -70,7 +70,7 @@ func newGateway(c config.Config, links *linkSet, side *brokerSide, log *slog.Log
 	if err != nil {
 		return nil, err
 	}
-	return gateway.New(options, links.all, side.broker, log)
+	return gateway.New(options, links.all, side.broker, nil, log)
 }
 
 // newAdmin makes the admin server and returns its address; nil and "" if there is none.
