@@ -30,7 +30,7 @@ type Gateway struct {
 	links   []transports.Link
 	broker  broker.Broker
 	store   store.Store // nil: nothing survives this process
-	start   time.Time // origin of all deadlines
+	start   time.Time   // origin of all deadlines
 
 	seed       maphash.Seed
 	shards     []*shard

@@ -197,7 +197,7 @@ func TestNewRefusesBadOptions(t *testing.T) {
 	} {
 		o := DefaultOptions()
 		change(&o)
-		if _, err := New(o, nil, nil, nil); err == nil {
+		if _, err := New(o, nil, nil, nil, nil); err == nil {
 			t.Errorf("New accepts %+v", o)
 		}
 	}

@@ -296,7 +296,7 @@ func TestStressWithTheEmbeddedBroker(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		o := embedded.DefaultOptions()
 		o.Listeners = nil
-		b, err := embedded.New(o, slog.New(slog.DiscardHandler))
+		b, err := embedded.New(o, nil, slog.New(slog.DiscardHandler))
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -16,7 +16,7 @@ type Broker struct {
 	options Options
 	log     *slog.Logger
 	store   store.Store // nil: nothing survives this process
-	start   time.Time // origin of the broker's time
+	start   time.Time   // origin of the broker's time
 
 	mu       sync.Mutex
 	sessions map[string]*session // by client id

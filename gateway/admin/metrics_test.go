@@ -22,7 +22,7 @@ func realGateway(t *testing.T) *gateway.Gateway {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { link.Close() })
-	g, err := gateway.New(gateway.DefaultOptions(), []transports.Link{link}, memory.New(), slog.New(slog.DiscardHandler))
+	g, err := gateway.New(gateway.DefaultOptions(), []transports.Link{link}, memory.New(), nil, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}

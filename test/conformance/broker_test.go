@@ -36,7 +36,7 @@ func startEmbedded(t testing.TB, s settings) string {
 	if s.embedded != nil {
 		s.embedded(&o)
 	}
-	b, err := embedded.New(o, slog.New(slog.DiscardHandler))
+	b, err := embedded.New(o, nil, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}
