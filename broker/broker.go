@@ -115,12 +115,13 @@ type Request struct {
 	CleanSession bool
 	// Will of a Connect or SetWill; nil for none.
 	Will *Message
-	// With are changes to the client's own records that are to be applied together with
-	// what makes a Publish safe, or with what an Ack ends: all of it survives a crash, or
-	// nothing. If the request fails they are not applied. Their values are valid only
-	// during Do.
+	// With are changes to the client's own records that belong together with what the
+	// request does: with what makes a Publish safe, with what an Ack ends, with the will
+	// that an Abandon publishes. A crash leaves all of it, or nothing. If the request fails
+	// they are not applied. Their values are valid only during Do. A Broker without a store
+	// is given none.
 	With []store.Op
-	// Mark is set by Do for an Ack: where With is durable. A Publish is answered with it.
+	// Mark is set by Do: where With is durable. What is answered has it in its event, too.
 	Mark store.Mark
 }
 
