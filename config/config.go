@@ -20,6 +20,7 @@ import (
 	"mqttsn-gateway/gateway/dnssd"
 	"mqttsn-gateway/gateway/forward"
 	"mqttsn-gateway/gateway/session"
+	"mqttsn-gateway/gateway/store/disk"
 	"mqttsn-gateway/transports/dtls"
 	"mqttsn-gateway/transports/serial"
 	"mqttsn-gateway/transports/udp"
@@ -61,6 +62,10 @@ type Config struct {
 	// when broker.url is set.
 	MQTT embedded.Options `mapstructure:"mqtt"`
 
+	// State is where the gateway keeps what has to survive it. The flag --state DIR sets its
+	// directory; without one nothing survives.
+	State disk.Options `mapstructure:"state"`
+
 	// PredefinedTopics lists the topic ids that clients and gateway know beforehand.
 	PredefinedTopics []session.PredefinedTopic `mapstructure:"predefined_topics"`
 
@@ -83,6 +88,7 @@ func Default() Config {
 		Forward: forward.DefaultOptions(),
 		Broker:  upstream.DefaultOptions(),
 		MQTT:    embedded.DefaultOptions(),
+		State:   disk.DefaultOptions(),
 		Admin:   admin.DefaultOptions(),
 		Log:     DefaultLogOptions(),
 	}

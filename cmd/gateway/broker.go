@@ -14,6 +14,7 @@ import (
 	"mqttsn-gateway/config"
 	"mqttsn-gateway/gateway/admin"
 	"mqttsn-gateway/gateway/doctor"
+	"mqttsn-gateway/gateway/store"
 )
 
 // brokerSide is the broker that completes the bridge, and what the program says of it.
@@ -29,12 +30,13 @@ type brokerSide struct {
 	close func() error
 }
 
-// newBrokerSide makes the broker that the configuration asks for.
-func newBrokerSide(c config.Config, log *slog.Logger) (*brokerSide, error) {
+// newBrokerSide makes the broker that the configuration asks for, with what has to survive
+// the process in st; nil if nothing does.
+func newBrokerSide(c config.Config, st store.Store, log *slog.Logger) (*brokerSide, error) {
 	if c.Broker.URL == "" {
-		return newEmbedded(c.MQTT, log)
+		return newEmbedded(c.MQTT, st, log)
 	}
-	b, err := upstream.New(c.Broker, nil, log)
+	b, err := upstream.New(c.Broker, st, log)
 	if err != nil {
 		return nil, fmt.Errorf("broker.%w", err)
 	}
@@ -48,8 +50,8 @@ func newBrokerSide(c config.Config, log *slog.Logger) (*brokerSide, error) {
 	}, nil
 }
 
-func newEmbedded(o embedded.Options, log *slog.Logger) (*brokerSide, error) {
-	b, err := embedded.New(o, nil, log)
+func newEmbedded(o embedded.Options, st store.Store, log *slog.Logger) (*brokerSide, error) {
+	b, err := embedded.New(o, st, log)
 	if taken := (*embedded.ListenError)(nil); errors.As(err, &taken) {
 		return nil, fmt.Errorf("mqtt.listeners.%d.listen: %w", taken.Index, explainListen(taken.Addr, err))
 	}

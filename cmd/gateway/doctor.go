@@ -78,6 +78,9 @@ func examine(ctx context.Context, c config.Config, origins config.Origins, wrong
 	report.Add(doctor.SerialLines(ctx, c.Serial)...)
 	report.Add(keyFiles(c)...)
 	report.Add(doctor.Listeners(listeners(c, origins))...)
+	if c.State.Dir != "" {
+		report.Add(doctor.StateDir(c.State.Dir)...)
+	}
 	if c.Broker.URL != "" {
 		report.Add(doctor.Broker(ctx, doctor.Upstream{
 			URL:          c.Broker.URL,

@@ -65,6 +65,9 @@ What to watch:
 - ` + "`rate(mqttsn_gateway_drops_total[5m])`" + ` by reason: something is refused or lost, and why.
 - ` + "`mqttsn_gateway_socket_drops_total`" + ` grows: the host is too slow, or ` + "`udp.receive_buffer`" + ` is too small.
 - ` + "`mqttsn_gateway_queue_messages`" + ` grows without end: devices do not collect their messages.
+- ` + "`mqttsn_gateway_state_level`" + ` above 1: the state directory fills up, or its disk has failed.
+- ` + "`rate(mqttsn_gateway_state_sync_seconds_total[5m]) / rate(mqttsn_gateway_state_syncs_total[5m])`" + ` grows: the disk is
+  slow, and so are acknowledgements.
 - ` + "`rate(mqttsn_gateway_retransmissions_total[5m])`" + ` against packets sent: how bad the radio is.
 - ` + "`rate(mqttsn_gateway_embedded_drops_total[5m])`" + ` by reason: an MQTT client or a device has lost messages, and why.
 - ` + "`rate(mqttsn_gateway_embedded_disconnects_total[5m])`" + ` by reason: ` + "`session_taken_over`" + ` again and again are two
@@ -78,12 +81,13 @@ func metricsDocument(known map[string]*shown) string {
 	prefix := func(p string) func(string) bool {
 		return func(name string) bool { return strings.HasPrefix(name, "mqttsn_gateway_"+p+"_") }
 	}
-	inside, elsewhere, secure, line := prefix("embedded"), prefix("upstream"), prefix("dtls"), prefix("serial")
+	inside, elsewhere, secure, line, kept := prefix("embedded"), prefix("upstream"), prefix("dtls"), prefix("serial"), prefix("state")
 	for _, section := range []struct {
 		title  string
 		belong func(name string) bool
 	}{
-		{"Always", func(n string) bool { return !inside(n) && !elsewhere(n) && !secure(n) && !line(n) }},
+		{"Always", func(n string) bool { return !inside(n) && !elsewhere(n) && !secure(n) && !line(n) && !kept(n) }},
+		{"With a state directory", kept},
 		{"With DTLS", secure},
 		{"With serial ports", line},
 		{"With the broker inside", inside},
@@ -127,6 +131,7 @@ func TestMetricsDocument(t *testing.T) {
 	known := make(map[string]*shown)
 	t.Run("embedded", func(t *testing.T) {
 		announced, _ := start(t,
+			config.Setting{Key: "state.dir", Value: t.TempDir() + "/state"},
 			config.Setting{Key: "dtls.listeners", Value: "127.0.0.1:0"},
 			config.Setting{Key: "serial", Value: "[{device: /dev/not-plugged-in, required: false}]"})
 		_, page := get(t, adminURL(announced)+"/metrics")

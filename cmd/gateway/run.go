@@ -13,11 +13,21 @@ import (
 	"mqttsn-gateway/gateway"
 	"mqttsn-gateway/gateway/admin"
 	"mqttsn-gateway/gateway/doctor"
+	"mqttsn-gateway/gateway/store"
 )
 
 // run builds the parts of the gateway and serves until ctx is done.
 func run(ctx context.Context, c config.Config, origins config.Origins, log *slog.Logger) error {
-	side, err := newBrokerSide(c, log)
+	st, err := openState(c.State, log)
+	if err != nil {
+		return err
+	}
+	return errors.Join(runWith(ctx, c, origins, st, log), st.close())
+}
+
+// runWith is run with the state open.
+func runWith(ctx context.Context, c config.Config, origins config.Origins, st *state, log *slog.Logger) error {
+	side, err := newBrokerSide(c, st.store, log)
 	if err != nil {
 		return err
 	}
@@ -25,15 +35,16 @@ func run(ctx context.Context, c config.Config, origins config.Origins, log *slog
 	if err != nil {
 		return errors.Join(err, side.close())
 	}
-	g, err := newGateway(c, links, side, log)
+	g, err := newGateway(c, links, side, st.store, log)
 	if err != nil {
 		return errors.Join(err, links.close(), side.close())
 	}
-	server, adminAddr, err := newAdmin(c, origins, g, log, side.metrics, linkMetrics(links))
+	server, adminAddr, err := newAdmin(c, origins, g, log, append(st.metrics(), side.metrics, linkMetrics(links))...)
 	if err != nil {
 		return errors.Join(err, links.close(), side.close())
 	}
 	log.Info(announcement(links, side, adminAddr))
+	log.Info(st.text)
 	var announcing sync.WaitGroup
 	defer announcing.Wait()
 	serving, stop := context.WithCancel(ctx)
@@ -65,12 +76,12 @@ func serve(ctx context.Context, g *gateway.Gateway, server *admin.Server, log *s
 	return err
 }
 
-func newGateway(c config.Config, links *linkSet, side *brokerSide, log *slog.Logger) (*gateway.Gateway, error) {
+func newGateway(c config.Config, links *linkSet, side *brokerSide, st store.Store, log *slog.Logger) (*gateway.Gateway, error) {
 	options, err := c.GatewayOptions()
 	if err != nil {
 		return nil, err
 	}
-	return gateway.New(options, links.all, side.broker, nil, log)
+	return gateway.New(options, links.all, side.broker, st, log)
 }
 
 // newAdmin makes the admin server and returns its address; nil and "" if there is none.

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -16,6 +17,7 @@ import (
 	"go.uber.org/goleak"
 
 	"mqttsn-gateway/config"
+	"mqttsn-gateway/gateway/store/disk"
 	"mqttsn-gateway/transports/udp"
 )
 
@@ -179,8 +181,20 @@ func TestAnnouncesOpenListener(t *testing.T) {
 
 func TestNoAdmin(t *testing.T) {
 	announced, log := start(t, config.Setting{Key: "admin.listen", Value: ""})
-	if strings.Contains(announced, "admin") || len(log.messages(t)) != 1 {
-		t.Errorf("logged: %q", log.messages(t))
+	if all := log.messages(t); strings.Contains(announced, "admin") || slices.ContainsFunc(all, func(m string) bool { return strings.Contains(m, "health") }) {
+		t.Errorf("logged: %q", all)
+	}
+}
+
+// The program says whether what it has will survive it.
+func TestState(t *testing.T) {
+	_, log := start(t)
+	log.await(t, "sessions and messages are kept in memory and end with this process; to keep them: --state DIR")
+	dir := t.TempDir() + "/state"
+	_, log = start(t, config.Setting{Key: "state.dir", Value: dir})
+	log.await(t, "sessions and messages are kept in "+dir)
+	if _, err := openState(disk.Options{Dir: "run_test.go", SegmentSize: 1 << 20, MaxBytes: 1 << 20, MaxRecords: 1000}, slog.New(slog.DiscardHandler)); err == nil || !strings.HasPrefix(err.Error(), "state: ") {
+		t.Errorf("a file for a directory: %v", err)
 	}
 }
 

@@ -54,8 +54,8 @@ func (s *system) groupName() string {
 }
 
 // StateDir looks at the directory in which the gateway keeps what has to survive a
-// restart. It has to exist, to be writable for this user and closed to others, and should
-// be on a disk that has room.
+// restart. It has to be writable for this user and closed to others, and should be on a disk
+// that has room. If it is missing the gateway makes it.
 func StateDir(path string) []Finding { return stateDir(path, lookAtDisk) }
 
 // disk is the file system that a directory is on.
@@ -75,8 +75,10 @@ func stateDir(path string, look func(path string) (disk, error)) []Finding {
 	dir := quote(path)
 	info, err := os.Stat(path)
 	switch {
+	case errors.Is(err, fs.ErrNotExist) && mayMake(path):
+		return one(OK, "does not exist yet: the gateway makes it")
 	case errors.Is(err, fs.ErrNotExist):
-		return one(Fail, "does not exist", "make it: sudo install -d -m 0700 -o "+quote(host().me())+" "+dir)
+		return one(Fail, "does not exist, and this user cannot make it", "make it: sudo install -d -m 0700 -o "+quote(host().me())+" "+dir)
 	case err != nil:
 		return one(Fail, err.Error(), "give it to this user: sudo chown -R "+quote(host().me())+" "+dir)
 	case !info.IsDir():
@@ -106,6 +108,17 @@ func stateDir(path string, look func(path string) (disk, error)) []Finding {
 		return one(OK, "can be written, and by no others")
 	}
 	return findings
+}
+
+// mayMake reports whether this user can make a directory with that path.
+func mayMake(path string) bool {
+	for parent := filepath.Dir(path); ; parent = filepath.Dir(parent) {
+		if _, err := os.Stat(parent); err == nil {
+			return tryWriting(parent) == nil
+		} else if !errors.Is(err, fs.ErrNotExist) || parent == filepath.Dir(parent) {
+			return false
+		}
+	}
 }
 
 // tryWriting makes a file there and removes it.
