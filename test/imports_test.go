@@ -38,6 +38,7 @@ var arrows = []arrow{
 	{from: "broker/*", to: []string{"broker", "broker/mqtt", "gateway/store"}},
 	{from: "gateway/session", to: []string{"mqttsn", "broker", "gateway/store"}, notStd: []string{"net", "os", "sync", "log", "context", "syscall", "runtime", "math/rand"}},
 	{from: "gateway/store", notStd: []string{"net", "os", "log", "context", "syscall", "runtime"}},
+	{from: "gateway/store/simfs", to: []string{"gateway/store/disk"}},
 	{from: "gateway/store/*", to: []string{"gateway/store"}},
 	{from: "gateway/admin", to: []string{"gateway"}},
 	{from: "gateway/forward", to: []string{"mqttsn", "transports"}},
