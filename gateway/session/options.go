@@ -110,6 +110,10 @@ type Options struct {
 	// Predefined are the topic ids that clients and gateway know beforehand; nil for
 	// none.
 	Predefined *Predefined `mapstructure:"-"`
+
+	// Durable says that there is a store: sessions with CleanSession 0, and those of
+	// sleepers, emit what has to survive a crash of the gateway.
+	Durable bool `mapstructure:"-"`
 }
 
 // DefaultOptions are the settings of sessions of which nothing else is said.

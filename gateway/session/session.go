@@ -233,6 +233,7 @@ func (s *Session) packetDisconnected(t instant, p mqttsn.Packet, fx *Effects) {
 // Broker takes what the broker has told.
 func (s *Session) Broker(now time.Time, ev broker.Event, fx *Effects) {
 	t := s.clock(now)
+	fx.Mark = max(fx.Mark, ev.Mark)
 	if s.link == linkClosed { // what an ended connection still had to say
 		switch {
 		case ev.Kind == broker.Delivered && ev.QoS == 0:
