@@ -2,8 +2,10 @@ package memory
 
 import (
 	"bytes"
+	"slices"
 
 	"mqttsn-gateway/broker"
+	"mqttsn-gateway/gateway/store"
 )
 
 // conn is one client's connection: broker.Conn.
@@ -34,14 +36,32 @@ func (c *conn) Do(r *broker.Request) error {
 		}
 	}
 	kept := *r
+	kept.With = nil
 	kept.Payload = bytes.Clone(r.Payload)
 	b.asked = append(b.asked, Asked{Request: kept, ClientID: c.id})
 	if code := b.refused[r.Op]; code.Failed() && limited(r.Op) {
 		c.answer(r, broker.Event{Code: code})
 		return nil
 	}
+	c.keep(r)
 	c.do(r)
 	return nil
+}
+
+// keep writes what a request promises into the store, if there is one.
+func (c *conn) keep(r *broker.Request) {
+	b := c.broker
+	if b.store == nil {
+		return
+	}
+	ops := r.With
+	if r.Op == broker.Publish && r.QoS > 0 {
+		b.kept++
+		ops = append(slices.Clone(ops), store.Put(store.UpstreamRequest, c.id, b.kept, r.Payload))
+	}
+	if len(ops) > 0 {
+		r.Mark = b.store.Apply(ops...)
+	}
 }
 
 // limited reports whether a request may be refused.
@@ -80,6 +100,8 @@ func (c *conn) do(r *broker.Request) {
 		c.session.ack(r.Token)
 	case broker.SetWill:
 		c.will, c.user = r.Will, r.User
+	case broker.Persist:
+		c.session.persists = true
 	case broker.Disconnect:
 		c.end()
 	case broker.Abandon:
@@ -99,7 +121,7 @@ func (c *conn) answer(r *broker.Request, ev broker.Event) {
 	if r.Op == broker.Publish && r.QoS == 0 {
 		return
 	}
-	ev.Kind, ev.Token = broker.Answered, r.Token
+	ev.Kind, ev.Token, ev.Mark = broker.Answered, r.Token, r.Mark
 	c.broker.emit(c, ev)
 }
 
@@ -114,6 +136,9 @@ func (c *conn) connect(r *broker.Request) {
 		if s.conn == c {
 			c.end()
 		} else {
+			if s.persists {
+				s.clean = false // its gateway has crashed
+			}
 			s.conn.close(broker.CodeTakenOver)
 		}
 		s = b.sessions[c.id]
@@ -123,7 +148,7 @@ func (c *conn) connect(r *broker.Request) {
 		s = &session{broker: b, id: c.id, filters: make(map[string]byte)}
 		b.sessions[c.id] = s
 	}
-	s.clean = r.CleanSession
+	s.clean, s.persists = r.CleanSession, false
 	s.attach(c)
 	c.session, c.will, c.user = s, r.Will, r.User
 	c.answer(r, broker.Event{SessionPresent: present})

@@ -4,6 +4,7 @@ import (
 	"slices"
 
 	"mqttsn-gateway/broker"
+	"mqttsn-gateway/gateway/store"
 )
 
 // Publish publishes a message as some other client of the broker would.
@@ -11,6 +12,16 @@ func (b *Broker) Publish(topic string, payload []byte, qos byte, retain bool) {
 	b.control(func() {
 		b.publish(Publication{Message: broker.Message{Topic: topic, Payload: payload, QoS: qos, Retain: retain}})
 	})
+}
+
+// Keep makes the broker write into st what travels with requests from now on (Request.With),
+// and with it the payload of each QoS 1 and 2 message, as an UpstreamRequest record: so it is
+// answered with a mark. What else the broker has is as safe as that of a broker elsewhere: a
+// new gateway that shares it finds it.
+func (b *Broker) Keep(st store.Store) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.store = st
 }
 
 // Hold keeps back the events of these kinds from now on, of all kinds when none is

@@ -14,6 +14,7 @@ import (
 	"sync"
 
 	"mqttsn-gateway/broker"
+	"mqttsn-gateway/gateway/store"
 )
 
 // ReceiveMaximum is how many messages a client has un-acknowledged at most; the rest
@@ -48,6 +49,8 @@ type Broker struct {
 	retained map[string]*broker.Message
 	record   []Publication
 	asked    []Asked
+	store    store.Store
+	kept     uint64
 }
 
 type heldEvent struct {

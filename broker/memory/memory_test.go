@@ -7,6 +7,7 @@ import (
 	"testing/synctest"
 
 	"mqttsn-gateway/broker"
+	"mqttsn-gateway/gateway/store"
 )
 
 // client records what one Conn is told.
@@ -315,5 +316,41 @@ func TestUserProperties(t *testing.T) {
 	}
 	if want := []string{"t2", "w1", "w4"}; !slices.Equal(got, want) {
 		t.Errorf("published with %q, want %q", got, want)
+	}
+}
+
+// What goes with a request is in the store when Do returns, and the answer says where.
+func TestKeep(t *testing.T) {
+	b, st := New(), store.NewMemory()
+	b.Keep(st)
+	c := open(t, b, "a")
+	c.do(broker.Request{Op: broker.Connect, CleanSession: true})
+	c.take()
+	with := []store.Op{store.Put(store.SessionExchange, "a", 1, []byte("x"))}
+	c.do(broker.Request{Op: broker.Publish, Token: 7, QoS: 2, Topic: "t", Payload: []byte("hi"), With: with})
+	c.expect(broker.Event{Kind: broker.Answered, Token: 7, Mark: 1})
+	if n := len(st.Records()); n != 2 {
+		t.Errorf("%d records, want the message and what went with it", n)
+	}
+	b.BusyAfter(0)
+	if err := c.Do(&broker.Request{Op: broker.Publish, QoS: 2, Topic: "t", With: with}); err == nil || st.Durable() != 1 {
+		t.Errorf("a request that was not taken: %v, mark %d", err, st.Durable())
+	}
+}
+
+// A sleeper's session outlives a crash of its gateway, and ends with its connection else.
+func TestPersist(t *testing.T) {
+	b := New()
+	c := open(t, b, "a")
+	for _, crash := range []bool{true, false} {
+		c.do(broker.Request{Op: broker.Connect, CleanSession: true})
+		c.do(broker.Request{Op: broker.Persist})
+		if !crash {
+			c.do(broker.Request{Op: broker.Disconnect})
+		}
+		d := open(t, b, "a")
+		d.do(broker.Request{Op: broker.Connect})
+		d.expect(broker.Event{Kind: broker.Answered, SessionPresent: crash})
+		c.take()
 	}
 }

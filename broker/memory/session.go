@@ -10,12 +10,13 @@ import (
 
 // session is what the broker keeps for one client id.
 type session struct {
-	broker  *Broker
-	id      string
-	conn    *conn // nil while the client is away
-	clean   bool
-	filters map[string]byte
-	queue   []*delivery // QoS 1 and 2, in order: un-acknowledged first, then waiting
+	broker   *Broker
+	id       string
+	conn     *conn // nil while the client is away
+	clean    bool
+	persists bool // it outlives a crash of its gateway, though it is clean
+	filters  map[string]byte
+	queue    []*delivery // QoS 1 and 2, in order: un-acknowledged first, then waiting
 }
 
 // delivery is a message on its way to the client.
