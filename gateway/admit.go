@@ -99,6 +99,13 @@ func (s *shard) connect(in *intake, a *arrival, p *mqttsn.Connect) *client {
 		s.refuse(in, a, &s.counts.dropped[roamingRefused], mqttsn.NotSupported)
 		return nil
 	}
+	if g.crowded() {
+		if s.complaints.take(g.now()) {
+			g.log.Warn("CONNECT of a new client refused: the store is about to be full", "link", in.link.Name(), "peer", in.where(a), "client", string(p.ClientID))
+		}
+		s.refuse(in, a, &s.counts.dropped[storeCrowded], mqttsn.Congestion)
+		return nil
+	}
 	if g.clients.Add(1) > int64(g.options.MaxClients) {
 		g.clients.Add(-1)
 		s.refuse(in, a, &s.counts.dropped[maxClients], mqttsn.Congestion)

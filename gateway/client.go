@@ -6,6 +6,7 @@ import (
 
 	"mqttsn-gateway/broker"
 	"mqttsn-gateway/gateway/session"
+	"mqttsn-gateway/gateway/store"
 	"mqttsn-gateway/transports"
 )
 
@@ -26,6 +27,9 @@ type client struct {
 
 	due   time.Duration // deadlines: filed under this instant
 	filed int           // deadlines: position in the heap, or notFiled
+
+	mark store.Mark // up to which all must be durable before a packet leaves
+	held *held      // the packets that wait for that; nil as long as there are none
 
 	epoch   atomic.Uint32 // counts broker connections; see event
 	waiting int32         // requests that the broker has not answered yet

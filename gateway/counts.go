@@ -24,6 +24,8 @@ const (
 	minusOneRate                   // QoS -1 beyond the rate
 	minusOneBroker                 // QoS -1 while the broker cannot be reached
 	inboxFull                      // a QoS 0 message of the broker that came too fast
+	storeSlow                      // a packet beyond those that may wait for the store
+	storeCrowded                   // a new client while the store is about to be full
 	qos0Broker                     // a QoS 0 message of a client that the broker could not take
 	notReady                       // SEARCHGW while the broker side cannot serve
 	searchedTooOften               // SEARCHGW of a peer that asks too often
@@ -34,7 +36,7 @@ const (
 var reasonNames = [reasons]string{
 	"malformed", "forwarder_refused", "forwarder_rate", "forwarder_clients", "identity_refused", "unknown_peer", "max_clients", "shutting_down", "roaming_refused",
 	"link_busy", "qos_minus_one_off", "qos_minus_one_topic", "qos_minus_one_rate", "qos_minus_one_broker", "inbox_full",
-	"qos0_broker", "not_ready", "search_rate", "other_gateway",
+	"store_slow", "store_crowded", "qos0_broker", "not_ready", "search_rate", "other_gateway",
 }
 
 // typeSlots is one slot per message type of the specification's table 3 up to

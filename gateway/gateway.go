@@ -40,6 +40,9 @@ type Gateway struct {
 	forwarders forwarderList
 	origin     origin
 	clients    atomic.Int64
+	commits    chan struct{} // the store has said something
+	level      store.Level   // of which the log was told last
+	restored   int           // sessions that the store had at the start
 	closing    atomic.Bool
 	over       atomic.Bool // Run has returned: the timers are of no use any more
 }
@@ -76,6 +79,10 @@ func New(o Options, links []transports.Link, b broker.Broker, st store.Store, lo
 		g.intakes = append(g.intakes, newIntake(g, transports.LinkID(i)))
 	}
 	g.anonymous = newAnonymous(g)
+	if st != nil {
+		g.commits = make(chan struct{}, 1)
+		st.Notify(g.committed)
+	}
 	return g, nil
 }
 
@@ -100,6 +107,9 @@ func (g *Gateway) Run(ctx context.Context) error {
 		})
 	}
 	parts.Go(func() { g.advertise(serving) })
+	if g.store != nil {
+		parts.Go(func() { g.follow(serving) })
+	}
 	var err error
 	select {
 	case <-ctx.Done():
@@ -123,20 +133,20 @@ func (g *Gateway) Run(ctx context.Context) error {
 	return err
 }
 
-// finish refuses new clients, waits for the answers that the broker owes, and takes
-// leave of clients and broker.
+// finish refuses new clients, waits for the answers that the broker owes and for the store
+// to keep what they promise, and takes leave of clients and broker.
 func (g *Gateway) finish() {
 	g.closing.Store(true)
 	deadline := time.NewTimer(finishTime)
 	defer deadline.Stop()
 	poll := time.NewTicker(pollTime)
 	defer poll.Stop()
-	for waiting := g.waiting(); waiting > 0; waiting = g.waiting() {
+	for unanswered, held := g.unfinished(); unanswered+held > 0; unanswered, held = g.unfinished() {
 		select {
 		case <-poll.C:
 			continue
 		case <-deadline.C:
-			g.log.Warn("shutdown: the broker has not answered everything; the clients will send again", "unanswered", waiting)
+			g.log.Warn("shutdown: the broker has not answered everything, or the store has not kept it; the clients will send again", "unanswered", unanswered, "held", held)
 		}
 		break
 	}
@@ -147,17 +157,19 @@ func (g *Gateway) finish() {
 	g.settle()
 }
 
-// waiting is how many requests the broker has not answered yet.
-func (g *Gateway) waiting() (n int) {
+// unfinished is how many requests the broker has not answered yet, and how many packets
+// wait for the store.
+func (g *Gateway) unfinished() (unanswered, held int) {
 	for _, s := range g.shards {
 		s.mu.Lock()
 		for _, c := range s.clients {
-			n += int(c.waiting)
+			unanswered += int(c.waiting)
 		}
+		held += s.waiting.packets
 		s.mu.Unlock()
 	}
 	g.settle() // on behalf of those who found a shard taken
-	return n
+	return unanswered, held
 }
 
 // settleRounds bounds how long one goroutine works for others: while a link's reader does

@@ -29,10 +29,12 @@ type rig struct {
 // scriptedLink records what the gateway sends.
 type scriptedLink struct {
 	fakeLink
-	to []transports.Addr
+	to      []transports.Addr
+	batches int
 }
 
 func (l *scriptedLink) Send(batch []transports.Datagram) (int, error) {
+	l.batches++
 	for _, d := range batch {
 		l.to = append(l.to, d.Addr)
 	}

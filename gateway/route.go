@@ -72,6 +72,13 @@ func (r *routes) leave(c *client) {
 	}
 }
 
+// taken reports whether somebody is where the client of p once was.
+func (r *routes) taken(p *place) bool {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	return r.by[p.peer] != nil
+}
+
 // crowded reports whether a peer is behind a forwarder that has limit clients already,
 // none of them there.
 func (r *routes) crowded(peer *transports.Peer, limit int) bool {

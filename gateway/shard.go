@@ -3,10 +3,12 @@ package gateway
 import (
 	"errors"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"mqttsn-gateway/broker"
 	"mqttsn-gateway/gateway/session"
+	"mqttsn-gateway/gateway/store"
 	"mqttsn-gateway/mqttsn"
 	"mqttsn-gateway/transports"
 )
@@ -27,6 +29,9 @@ type shard struct {
 	outbox    outbox
 	spare     []event
 	counts    counts
+	durable   store.Mark // up to which all is known to be durable
+	waiting   waiting
+	holding   atomic.Bool // packets are held: a commit is of interest
 	// complaints bounds the log lines about clients that are refused.
 	complaints bucket
 }
@@ -49,6 +54,9 @@ func newShard(g *Gateway, index int) *shard {
 // caller calls Gateway.settle afterwards, since what the visit led to may wait elsewhere.
 func (s *shard) leave(now time.Time) {
 	s.drain(now)
+	if len(s.waiting.clients) > 0 {
+		s.releaseAll()
+	}
 	s.outbox.flush()
 	if due, ok := s.deadlines.earliest(); ok && (s.alarm == 0 || due < s.alarm) {
 		s.alarm = max(due, 1)
@@ -192,6 +200,7 @@ func (s *shard) apply(now time.Time, c *client) {
 	for i := 0; i < len(fx.Requests); i++ {
 		r := &fx.Requests[i]
 		err := c.ask(r)
+		s.written(c, r, err)
 		switch {
 		case err == nil:
 		case answered(r):
@@ -204,6 +213,7 @@ func (s *shard) apply(now time.Time, c *client) {
 			s.counts.dropped[qos0Broker]++
 		}
 	}
+	s.remember(c)
 	for packet := range fx.Packets() {
 		s.send(c, packet)
 	}
@@ -221,26 +231,15 @@ func (s *shard) apply(now time.Time, c *client) {
 	fx.Reset()
 }
 
-// send puts a packet into the outbox, unless the client has left its place to another.
-func (s *shard) send(c *client, packet []byte) {
-	if c.place == nil || c.place.stale.Load() {
-		s.counts.dropped[unknownPeer]++
-		return
-	}
-	if t, _, err := mqttsn.Peek(packet); err == nil {
-		s.counts.sent[slot(t)]++
-	}
-	s.outbox.put(&c.place.peer, c.place.local, packet)
-}
-
 // takeLeave tells connected clients that the gateway goes [SN-6.12], and disconnects all
 // clients from the broker. Sleepers are left asleep.
 func (s *shard) takeLeave() {
 	s.mu.Lock()
 	goodbye := mqttsn.Disconnect{}.Append(nil)
 	for _, c := range s.clients {
+		s.giveUp(c)
 		if c.session.State() == session.Active {
-			s.send(c, goodbye)
+			s.put(c, goodbye)
 		}
 		_ = c.ask(&broker.Request{Op: broker.Disconnect})
 	}
@@ -253,6 +252,9 @@ func (s *shard) forget(c *client) {
 	rest, _ := c.session.Queued()
 	s.counts.messages.Returned += uint64(rest)
 	s.deadlines.remove(c)
+	if c.held != nil && c.place != nil && !c.place.stale.Load() {
+		c.held.place = c.place
+	}
 	s.gateway.routes.unbind(c)
 	delete(s.clients, c.session.ID())
 	s.gateway.clients.Add(-1)

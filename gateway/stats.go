@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"mqttsn-gateway/gateway/session"
+	"mqttsn-gateway/gateway/store"
 	"mqttsn-gateway/mqttsn"
 	"mqttsn-gateway/transports"
 )
@@ -26,6 +27,13 @@ type Stats struct {
 	QueuedMessages, QueuedBytes int
 	// Unanswered counts requests that the broker has not answered yet.
 	Unanswered int
+	// HeldPackets and HeldBytes are packets for clients that wait until the store has kept
+	// what they promise.
+	HeldPackets, HeldBytes int
+	// Restored counts the sessions that the store had when the gateway was made.
+	Restored int
+	// StoreLevel is the level of the store; Normal without one.
+	StoreLevel store.Level
 	// SocketDrops counts datagrams that the platform lost before a link could read
 	// them, by link, for the links that know.
 	SocketDrops map[string]uint64
@@ -62,6 +70,8 @@ func (g *Gateway) Stats() Stats {
 	for _, s := range g.shards {
 		s.mu.Lock()
 		sum.add(&s.counts)
+		st.HeldPackets += s.waiting.packets
+		st.HeldBytes += s.waiting.octets
 		for _, c := range s.clients {
 			messages, bytes := c.session.Queued()
 			st.QueuedMessages += messages
@@ -80,6 +90,10 @@ func (g *Gateway) Stats() Stats {
 	sum.dropped[minusOneBroker] += g.anonymous.dropped()
 	g.settle() // on behalf of those who found a shard taken
 	sum.fill(&st)
+	st.Restored = g.restored
+	if g.store != nil {
+		st.StoreLevel = g.store.Level()
+	}
 	for _, link := range g.links {
 		if d, ok := link.(transports.DropCounter); ok {
 			st.SocketDrops[link.Name()] = d.ReceiveDrops()

@@ -18,6 +18,10 @@ func gatewaySource(g Gateway) Source {
 		unanswered      = "mqttsn_gateway_broker_requests_unanswered"
 		socketDrops     = "mqttsn_gateway_socket_drops_total"
 		ready           = "mqttsn_gateway_ready"
+		heldPackets     = "mqttsn_gateway_held_packets"
+		heldBytes       = "mqttsn_gateway_held_bytes"
+		restored        = "mqttsn_gateway_sessions_restored"
+		storeLevel      = "mqttsn_gateway_store_level"
 	)
 	return Source{
 		Families: []Family{
@@ -31,6 +35,10 @@ func gatewaySource(g Gateway) Source {
 			{unanswered, "Requests of clients that the broker has not answered yet.", Gauge, nil},
 			{socketDrops, "Datagrams lost before they were read, for want of socket buffer, by link.", Counter, []string{"link"}},
 			{ready, "1 while clients can be served: links listen and the broker is up; else 0.", Gauge, nil},
+			{heldPackets, "Packets for clients that wait until what they promise is kept on disk.", Gauge, nil},
+			{heldBytes, "Octets of the packets for clients that wait until what they promise is kept on disk.", Gauge, nil},
+			{restored, "Sessions that the state directory had when the gateway was started.", Gauge, nil},
+			{storeLevel, "How full the store is: 0 normal, 1 warning, 2 crowded (new clients are refused), 3 full (new messages are refused), 4 degraded (the disk is full or fails).", Gauge, nil},
 		},
 		Collect: func(emit Emit) {
 			st := g.Stats()
@@ -60,6 +68,10 @@ func gatewaySource(g Gateway) Source {
 			emit(queueBytes, float64(st.QueuedBytes))
 			emit(unanswered, float64(st.Unanswered))
 			emit(ready, number(g.Ready()))
+			emit(heldPackets, float64(st.HeldPackets))
+			emit(heldBytes, float64(st.HeldBytes))
+			emit(restored, float64(st.Restored))
+			emit(storeLevel, float64(st.StoreLevel))
 		},
 	}
 }
