@@ -20,7 +20,7 @@ type Flags struct {
 	dtls     []string
 	serial   []string
 	mqtt     []string
-	broker   string
+	broker   []string
 	state    string
 	admin    string
 	logLevel string
@@ -35,7 +35,7 @@ func AddFlags(set *pflag.FlagSet) *Flags {
 	f.addLinks()
 	set.StringArrayVar(&f.dtls, "dtls", nil, "listen for MQTT-SN over DTLS at this UDP `ADDR`ess, such as :8883 (may be repeated)")
 	set.StringArrayVar(&f.mqtt, "mqtt", nil, "the embedded broker listens for MQTT at this TCP `ADDR`ess[,KEY=VALUE]..., such as :1883 or unix:/run/gateway/mqtt.sock (may be repeated)")
-	set.StringVar(&f.broker, "broker", "", "connect clients with the MQTT broker at `URL`, such as mqtt://localhost:1884, instead of the embedded one")
+	set.StringArrayVar(&f.broker, "broker", nil, "connect clients with the MQTT broker at `URL`, such as mqtt://localhost:1884, instead of the embedded one (may be repeated, for brokers that stand in for each other)")
 	set.StringVar(&f.state, "state", "", "keep sessions and messages in this `DIR`ectory, so that they survive a restart; without it nothing does")
 	set.StringVar(&f.admin, "admin", "", "serve health checks and metrics at this TCP `ADDR`ess; \"\" for none")
 	f.addCommon()
@@ -92,7 +92,7 @@ func (f *Flags) Input(environ []string) Input {
 		in.Problems = append(in.Problems, bareWords("--mqtt", "max_connections=100", f.mqtt)...)
 	}
 	for _, s := range []struct{ flag, key, value string }{
-		{"broker", "broker.url", f.broker},
+		{"broker", "broker.url", strings.Join(f.broker, ",")},
 		{"state", "state.dir", f.state},
 		{"admin", "admin.listen", f.admin},
 		{"log-level", "log.level", f.logLevel},

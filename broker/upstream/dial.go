@@ -51,7 +51,7 @@ func (d *disconnected) complaint() bool {
 // the broker is known to be away.
 type dialer struct {
 	broker *Broker
-	dial   func(ctx context.Context) (net.Conn, error)
+	dial   func(ctx context.Context, address string) (net.Conn, error)
 
 	mu      sync.Mutex
 	ctx     context.Context // of Serve; nil before and after
@@ -67,7 +67,9 @@ func (d *dialer) init(b *Broker) {
 	d.broker = b
 	// Keep alive is MQTT's: TCP's own would wake the machine for nothing.
 	tcp := &net.Dialer{KeepAliveConfig: net.KeepAliveConfig{Enable: false}, KeepAlive: -1}
-	d.dial = func(ctx context.Context) (net.Conn, error) { return tcp.DialContext(ctx, "tcp", b.address) }
+	d.dial = func(ctx context.Context, address string) (net.Conn, error) {
+		return tcp.DialContext(ctx, "tcp", address)
+	}
 	rate := float64(b.options.ReconnectRate)
 	d.rate = bucket{rate: rate, burst: max(1, rate*tickTime.Seconds())}
 }
@@ -168,7 +170,7 @@ func (d *dialer) attempt(ctx context.Context, s *session) {
 		d.done()
 		return
 	}
-	l, ack, failure := d.connect(trying, &h)
+	l, ack, failure := d.connect(trying, b.gate.target(), &h)
 	cancel()
 	d.done()
 	if failure != nil {
@@ -177,7 +179,7 @@ func (d *dialer) attempt(ctx context.Context, s *session) {
 		b.settle(true)
 		return
 	}
-	b.gate.reached()
+	b.gate.reached(l.address)
 	if !s.up(l, ack) {
 		l.goodbye(s.clean)
 		b.settle(true)
@@ -191,16 +193,17 @@ func (d *dialer) attempt(ctx context.Context, s *session) {
 	})
 }
 
-// connect makes one connection and waits for the CONNACK.
-func (d *dialer) connect(ctx context.Context, h *hello) (*line, *incoming, *refusal) {
+// connect makes one connection to the broker at address and waits for the CONNACK.
+func (d *dialer) connect(ctx context.Context, address string, h *hello) (*line, *incoming, *refusal) {
 	unreached := func(err error) (*line, *incoming, *refusal) {
 		return nil, nil, &refusal{code: broker.CodeServerUnavailable, err: err}
 	}
-	conn, err := d.dial(ctx)
+	conn, err := d.dial(ctx, address)
 	if err != nil {
 		return unreached(err)
 	}
 	l := newLine(conn, h.maxPacket)
+	l.address = address
 	release := context.AfterFunc(ctx, func() { _ = conn.Close() })
 	var ack incoming
 	if _, err = conn.Write(appendConnect(nil, h)); err == nil {

@@ -14,7 +14,8 @@
 //     under the session's lock; when nothing more has been received the reader calls
 //     wake, and then Flush for what that led to.
 //  4. [Broker.ticks] does all that time demands: keep alive, retries, deadlines.
-//     [dialer] decides who may connect when, [gate] whether it makes sense to try.
+//     [dialer] decides who may connect when, [gate] whether it makes sense to try, and
+//     where: of several brokers at the one that [Broker.probe] has found.
 //
 // Locks are taken in this order: session, then one of dialer, gate, Broker.mu and
 // Broker.dirtyMu. Receivers are called with the session's lock held, wake with none.

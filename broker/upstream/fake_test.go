@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -24,6 +25,8 @@ type fake struct {
 	tries   atomic.Int32 // connections of clients
 	mute    atomic.Bool  // never answer the health connection
 	old     atomic.Bool  // answer like an MQTT 3.1.1 broker
+	refuse  atomic.Int32 // refuse the health connection with this code
+	shut    func()       // end all connections, and let no more in
 }
 
 // peer is one client's connection to the fake.
@@ -40,14 +43,27 @@ func startFake(t testing.TB) *fake {
 		t.Fatal(err)
 	}
 	f := &fake{t: t, address: l.Addr().String(), peers: make(chan *peer, 1000)}
-	t.Cleanup(func() { _ = l.Close() })
+	var mu sync.Mutex
+	var open []net.Conn
+	f.shut = func() {
+		_ = l.Close()
+		mu.Lock()
+		defer mu.Unlock()
+		for _, conn := range open {
+			_ = conn.Close()
+		}
+		open = nil
+	}
+	t.Cleanup(f.shut)
 	go func() {
 		for {
 			conn, err := l.Accept()
 			if err != nil {
 				return
 			}
-			t.Cleanup(func() { _ = conn.Close() })
+			mu.Lock()
+			open = append(open, conn)
+			mu.Unlock()
 			go f.welcome(conn)
 		}
 	}()
@@ -69,6 +85,10 @@ func (f *fake) welcome(conn net.Conn) {
 	if !strings.Contains(p.connect.ClientID, "-health-") {
 		f.tries.Add(1)
 		f.peers <- p
+		return
+	}
+	if code := f.refuse.Load(); code != 0 {
+		p.connack(byte(code), false, nil)
 		return
 	}
 	if f.mute.Load() {

@@ -31,11 +31,12 @@ const (
 // line is one TCP connection to the broker. What it has to write is guarded by the mutex
 // of its session, and only the session's reader reads from it.
 type line struct {
-	conn   net.Conn
-	direct *mqtt.Writer // writes to conn without waiting
-	in     frames
-	born   time.Time
-	again  bool // it follows a line that was lost
+	conn    net.Conn
+	address string       // of the broker
+	direct  *mqtt.Writer // writes to conn without waiting
+	in      frames
+	born    time.Time
+	again   bool // it follows a line that was lost
 
 	out     *buffer // what waits to be written, nil if nothing does
 	qos0    int     // QoS 0 messages in out

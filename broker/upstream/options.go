@@ -9,14 +9,19 @@ import (
 	"net/url"
 	"os"
 	"runtime"
+	"slices"
 	"strconv"
+	"strings"
 	"time"
 )
 
 // Options are the settings of the way to a broker elsewhere.
 type Options struct {
 	// URL of the broker, mqtt://HOST or mqtt://HOST:PORT; the port is 1883 if none is
-	// given. The broker has to speak MQTT 5. No default.
+	// given. The broker has to speak MQTT 5. Several, separated by commas, are brokers that
+	// can stand in for each other: all clients are connected with the first one that can be
+	// reached, and stay there until it is lost; then the next one is tried. The flag
+	// --broker URL, which may be repeated, sets it. No default.
 	URL string `mapstructure:"url"`
 	// Username that every connection presents to the broker. Default none.
 	Username string `mapstructure:"username"`
@@ -112,7 +117,7 @@ func DefaultOptions() Options {
 // Validate reports the first setting that cannot work: its key, its value and what is
 // allowed. The password file is not opened, and nothing is dialled.
 func (o Options) Validate() error {
-	if _, err := o.address(); err != nil {
+	if _, err := o.addresses(); err != nil {
 		return err
 	}
 	if len(o.ClientIDPrefix) > 128 {
@@ -162,15 +167,47 @@ func (o Options) Validate() error {
 	return nil
 }
 
-// address is the broker's host and port.
-func (o Options) address() (string, error) {
-	bad := func(why string) (string, error) {
-		return "", fmt.Errorf("url: %q is not allowed: %s; write mqtt://HOST or mqtt://HOST:PORT", redact(o.URL), why)
-	}
+// URLs are the brokers that URL lists, none if it is empty.
+func (o Options) URLs() []string {
 	if o.URL == "" {
+		return nil
+	}
+	all := strings.Split(o.URL, ",")
+	for i := range all {
+		all[i] = strings.TrimSpace(all[i])
+	}
+	return all
+}
+
+// addresses are the hosts and ports of the brokers.
+func (o Options) addresses() ([]string, error) {
+	var all []string
+	urls := o.URLs()
+	if urls == nil {
+		urls = []string{""}
+	}
+	for _, one := range urls {
+		a, err := address(one)
+		if err != nil {
+			return nil, err
+		}
+		if slices.Contains(all, a) {
+			return nil, fmt.Errorf("url: %s is given twice", a)
+		}
+		all = append(all, a)
+	}
+	return all, nil
+}
+
+// address is the host and port of one broker.
+func address(broker string) (string, error) {
+	bad := func(why string) (string, error) {
+		return "", fmt.Errorf("url: %q is not allowed: %s; write mqtt://HOST or mqtt://HOST:PORT", redact(broker), why)
+	}
+	if broker == "" {
 		return bad("the broker's address is missing")
 	}
-	u, err := url.Parse(o.URL)
+	u, err := url.Parse(broker)
 	if err != nil {
 		return bad("it is no URL")
 	}

@@ -63,7 +63,7 @@ func TestAddress(t *testing.T) {
 		"mqtt://[::1]": "[::1]:1883", "mqtt://[fe80::1%25eth0]:7": "[fe80::1%eth0]:7",
 	} {
 		o := Options{URL: url}
-		if got, err := o.address(); err != nil || got != want {
+		if got, err := o.addresses(); err != nil || len(got) != 1 || got[0] != want {
 			t.Errorf("%s: %q %v, want %q", url, got, err, want)
 		}
 	}

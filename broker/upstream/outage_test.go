@@ -49,7 +49,7 @@ func inWorld(t *testing.T, o Options, f func(w *world)) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		b.dialer.dial = w.dial
+		b.dialer.dial = func(ctx context.Context, _ string) (net.Conn, error) { return w.dial(ctx) }
 		w.b = b
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan error, 1)

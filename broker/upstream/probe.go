@@ -2,130 +2,28 @@ package upstream
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"math/rand/v2"
-	"sync"
 	"time"
 
 	"mqttsn-gateway/broker"
 )
 
-// gate knows whether the broker can be reached. One connection, the probe's, finds out
-// for all: while it cannot connect no client tries, and when it can again all do, at
-// their limited rate. So an outage costs one attempt every few seconds, and one line in
-// the log, however many clients there are.
-//
-// Reached means that the broker has answered a CONNECT, even with a refusal.
-type gate struct {
-	broker *Broker
-
-	mu        sync.Mutex
-	known     bool
-	up        bool
-	since     time.Time
-	why       error
-	watching  time.Time // since when the probe is connected; zero if it is not
-	announced string    // what the log was last told
-	lines     bucket
-}
-
-func (g *gate) init(b *Broker) {
-	g.broker = b
-	g.lines = bucket{rate: 0.1, burst: 4}
-}
-
-// useless reports whether the broker is there and does not speak our language.
-func (g *gate) useless() bool {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	return errors.Is(g.why, errOldBroker)
-}
-
-func (g *gate) open() bool {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	return g.up
-}
-
-// steady reports whether the probe's connection is older than t, and still there.
-func (g *gate) steady(t time.Time) bool {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	return !g.watching.IsZero() && g.watching.Before(t)
-}
-
-// watch is told when the probe is connected (now), or is no more (zero).
-func (g *gate) watch(since time.Time) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	g.watching = since
-}
-
-// reached is told that the broker has answered a CONNECT.
-func (g *gate) reached() { g.set(true, nil) }
-
-func (g *gate) set(up bool, why error) {
-	g.mu.Lock()
-	changed := !g.known || g.up != up
-	if changed {
-		g.known, g.up, g.since = true, up, time.Now()
-	}
-	g.why = why
-	g.announce(time.Now())
-	g.mu.Unlock()
-	if changed {
-		g.broker.dialer.setOpen(up)
-	}
-}
-
-func (g *gate) tick(now time.Time) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	g.announce(now)
-}
-
-// announce logs the state if it has changed since it was last logged; of a broker that
-// comes and goes all the time only now and then.
-func (g *gate) announce(now time.Time) {
-	state := "up"
-	switch {
-	case !g.known:
-		return
-	case errors.Is(g.why, errOldBroker):
-		state = "old"
-	case !g.up:
-		state = "away"
-	}
-	if state == g.announced {
-		return
-	}
-	if !g.lines.take(now) {
-		return
-	}
-	log := g.broker.log
-	switch {
-	case state == "old":
-		log.Error("the broker cannot be used: this gateway needs MQTT 5", "error", g.why)
-	case state == "away":
-		log.Warn("the broker is away; clients stay connected and wait", "error", g.why)
-	case g.announced == "":
-		log.Info("the broker is there")
-	default:
-		log.Info("the broker is back")
-	}
-	g.announced = state
-}
-
-// probe holds the gateway's own connection, which carries nothing but PINGREQs.
+// probe holds the gateway's own connection, which carries nothing but PINGREQs. Of several
+// brokers it takes the first that it can connect to, and stays there until that connection
+// is lost and cannot be made again at once; all clients follow it. It goes back to an
+// earlier one only when the present one is lost: to move costs every client its session
+// there.
 func (b *Broker) probe(ctx context.Context) {
 	h := b.hello(b.options.ClientIDPrefix + "mqttsn-gateway-health-" + randomSuffix())
 	h.cleanStart, h.keepAlive = true, 2*b.options.HealthInterval
-	failures := 0
+	at, tried, failures := 0, 0, 0 // tried: without success, since the last one
+	old := make(map[string]bool)   // brokers that do not speak MQTT 5
 	var refused broker.Code
 	for ctx.Err() == nil {
+		address := b.brokers[at]
 		trying, cancel := context.WithTimeout(ctx, b.options.HealthInterval)
-		l, _, failure := b.dialer.connect(trying, &h)
+		l, _, failure := b.dialer.connect(trying, address, &h)
 		cancel()
 		if ctx.Err() != nil {
 			if l != nil {
@@ -136,8 +34,8 @@ func (b *Broker) probe(ctx context.Context) {
 		bound := b.options.HealthInterval
 		switch {
 		case failure == nil:
-			failures = 0
-			b.gate.reached()
+			failures, tried = 0, 0
+			b.moveTo(address)
 			b.gate.watch(l.born)
 			err := b.watch(ctx, l)
 			b.gate.watch(time.Time{})
@@ -145,23 +43,55 @@ func (b *Broker) probe(ctx context.Context) {
 			if time.Since(l.born) > shortLife {
 				continue // look at once what has become of it
 			}
-		case failure.reached:
-			b.gate.reached()
+		case failure.reached && !b.standIn(failure.code):
+			b.moveTo(address)
 			if failure.code != refused {
-				b.log.Warn("the broker refuses the gateway's health connection: an outage will be noticed late", "client", h.clientID, "error", failure)
+				b.log.Warn("the broker refuses the gateway's health connection: an outage will be noticed late", "address", address, "client", h.clientID, "error", failure)
 			}
 			refused = failure.code
 			bound = b.options.ReconnectMax
 		default:
-			b.unreachable(failure)
+			old[address] = failure.code == codeProtocolVersion
+			b.unreachable(address, failure, old)
 			if failure.code == codeProtocolVersion {
 				bound = b.options.ReconnectMax
+			}
+			at = (at + 1) % len(b.brokers)
+			if tried++; tried%len(b.brokers) != 0 {
+				continue // the next one may be there
 			}
 		}
 		failures = min(failures+1, 30)
 		if !pause(ctx, rand.N(min(bound, b.options.ReconnectMin<<failures))) {
 			return
 		}
+	}
+}
+
+// standIn reports whether another broker is to be tried for one that refuses the probe
+// with that code: it is shutting down, busy, or names another one itself.
+func (b *Broker) standIn(code broker.Code) bool {
+	const useAnotherServer, serverMoved = 0x9C, 0x9D
+	return len(b.brokers) > 1 && (code.Transient() || code == useAnotherServer || code == serverMoved)
+}
+
+// moveTo is told by the probe which broker all clients are to use. Those that still have a
+// connection to another one are parted from it, and connect anew.
+func (b *Broker) moveTo(address string) {
+	if b.gate.move(address) {
+		for _, s := range b.all(nil) {
+			s.part(address)
+		}
+	}
+	b.gate.reached(address)
+}
+
+// part ends a line that leads to another broker than the one at address.
+func (s *session) part(address string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.line != nil && s.line.address != address {
+		_ = s.line.conn.Close() // the reader notices
 	}
 }
 
@@ -197,12 +127,18 @@ func (b *Broker) watch(ctx context.Context, l *line) error {
 	}
 }
 
-// unreachable is told that the probe could not reach the broker. If it does not speak
-// our language, nobody has to wait to hear that.
-func (b *Broker) unreachable(r *refusal) {
+// unreachable is told that the probe could not reach the broker at address. If none speaks
+// our language, nobody has to wait to hear that; old are those that do not.
+func (b *Broker) unreachable(address string, r *refusal, old map[string]bool) {
 	b.counts.remember(r)
-	b.gate.set(false, r)
-	if r.code != codeProtocolVersion {
+	why := error(r)
+	for _, a := range b.brokers {
+		if r.code == codeProtocolVersion && !old[a] {
+			why = fmt.Errorf("%s: %v", address, r) // another one may
+		}
+	}
+	b.gate.set(false, why)
+	if !b.gate.useless() {
 		return
 	}
 	for _, s := range b.all(nil) {

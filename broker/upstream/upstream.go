@@ -7,6 +7,7 @@ import (
 	"maps"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -24,7 +25,7 @@ const (
 // Broker is the way to a broker elsewhere: broker.Broker.
 type Broker struct {
 	options  Options
-	address  string
+	brokers  []string // their addresses, in the order in which they are tried
 	password []byte
 	log      *slog.Logger
 	store    store.Store // nil: nothing survives this process
@@ -52,7 +53,7 @@ func New(o Options, st store.Store, log *slog.Logger) (*Broker, error) {
 	if err := o.Validate(); err != nil {
 		return nil, err
 	}
-	address, err := o.address()
+	brokers, err := o.addresses()
 	if err != nil {
 		return nil, err
 	}
@@ -62,10 +63,10 @@ func New(o Options, st store.Store, log *slog.Logger) (*Broker, error) {
 	}
 	b := &Broker{
 		options:  o,
-		address:  address,
+		brokers:  brokers,
 		password: password,
 		store:    st,
-		log:      log.With("broker", address),
+		log:      log.With("broker", strings.Join(brokers, ",")),
 		sessions: make(map[*session]struct{}),
 		leaving:  make(map[string]*session),
 		idle:     make(chan struct{}),

@@ -81,9 +81,9 @@ func examine(ctx context.Context, c config.Config, origins config.Origins, wrong
 	if c.State.Dir != "" {
 		report.Add(doctor.StateDir(c.State.Dir)...)
 	}
-	if c.Broker.URL != "" {
+	for _, url := range c.Broker.URLs() {
 		report.Add(doctor.Broker(ctx, doctor.Upstream{
-			URL:          c.Broker.URL,
+			URL:          url,
 			Username:     c.Broker.Username,
 			PasswordFile: c.Broker.PasswordFile,
 			ClientID:     c.Broker.ClientIDPrefix + "mqttsn-gateway-doctor-" + rand.Text()[:8],
