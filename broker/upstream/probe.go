@@ -2,6 +2,7 @@ package upstream
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"time"
@@ -134,7 +135,7 @@ func (b *Broker) unreachable(address string, r *refusal, old map[string]bool) {
 	why := error(r)
 	for _, a := range b.brokers {
 		if r.code == codeProtocolVersion && !old[a] {
-			why = fmt.Errorf("%s: %v", address, r) // another one may
+			why = errors.New(address + ": " + r.Error()) // not errOldBroker: another one may do
 		}
 	}
 	b.gate.set(false, why)
