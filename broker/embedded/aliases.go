@@ -61,7 +61,7 @@ const shortTopic = 3
 
 // alias puts the alias of a topic into a PUBLISH, in place of the topic if the client
 // knows it. Otherwise it reports that the alias is new: when the packet is sent, set is to
-// be called. The caller holds the session's lock.
+// be called. The caller holds the session's lock, and the output is open.
 func (c *client) alias(p *mqtt.Publish, topic string) (fresh bool) {
 	if c.maxAlias == 0 || len(topic) <= shortTopic {
 		return false
@@ -70,6 +70,9 @@ func (c *client) alias(p *mqtt.Publish, topic string) (fresh bool) {
 	if n := a.byTopic[topic]; n != 0 {
 		p.Topic, p.Properties.TopicAlias = nil, n
 		return false
+	}
+	if c.out.holding {
+		return false // others may overtake it that would have the alias alone
 	}
 	if len(a.byTopic) >= int(c.maxAlias) || a.size+len(topic) > c.broker.options.MaxQueuedBytes || !c.broker.mayKeep(len(topic)) {
 		return false

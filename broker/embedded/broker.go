@@ -29,9 +29,11 @@ type Broker struct {
 	deadlines deadlines
 	stats     counters
 	dirty     dirty
-	told      atomic.Bool  // a device has been told something since the last wake
-	full      chan string  // client ids whose queue is full, for the log; empty: all queues
-	filledAt  atomic.Int64 // when the log was told last that all queues are full
+	waiting   dirty         // clients for whom something is held, see promises
+	durable   chan struct{} // something has become durable
+	told      atomic.Bool   // a device has been told something since the last wake
+	full      chan string   // client ids whose queue is full, for the log; empty: all queues
+	filledAt  atomic.Int64  // when the log was told last that all queues are full
 	sys       sys
 	journal   journal
 
@@ -66,6 +68,7 @@ func New(o Options, st store.Store, log *slog.Logger) (*Broker, error) {
 	b.limited.news = make(chan struct{}, 1)
 	b.sys.init(b)
 	b.journal.log, b.journal.now = log, b.now
+	b.watch()
 	if err := b.listen(); err != nil {
 		return nil, err
 	}

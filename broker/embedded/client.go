@@ -176,7 +176,10 @@ func (c *client) endBatch() {
 		return // or a client that has left would stay connected while others have to wait
 	}
 	if drained := c.out.congested(c.broker.options.MaxQueuedBytes); drained != nil {
-		c.wait(drained)
+		c.wait(drained, codeKeepAliveTimeout)
+	}
+	if fewer := c.out.crowded(); fewer != nil {
+		c.wait(fewer, broker.CodeServerBusy)
 	}
 	c.keepPace()
 	if c.keepAlive > 0 {
@@ -190,9 +193,10 @@ func (c *client) count() {
 	c.broker.stats.add(&c.tally)
 }
 
-// wait stops reading from a client that does not read our answers, or they would pile up
-// without end.
-func (c *client) wait(drained <-chan struct{}) {
+// wait stops reading from a client that does not read our answers, or to whom they may not
+// be sent yet, or they would pile up without end. After its keep alive it is lost, with that
+// code: it has not had an answer to its PINGREQ, either.
+func (c *client) wait(drained <-chan struct{}, code broker.Code) {
 	var lost <-chan time.Time
 	if c.keepAlive > 0 {
 		timer := time.NewTimer(c.keepAlive)
@@ -202,7 +206,7 @@ func (c *client) wait(drained <-chan struct{}) {
 	select {
 	case <-drained:
 	case <-lost:
-		c.end(codeKeepAliveTimeout)
+		c.end(code)
 	}
 }
 

@@ -212,8 +212,8 @@ func (c *client) accept(s *session, present bool) {
 	packet := c.connack
 	c.connack = nil
 	packet.SessionPresent = present // [MQTT-3.2.2-2]
-	if b, ok, _ := c.out.open(anySize); ok {
-		c.out.greeted = true
+	if b, ok := c.out.promise(connackPromise, 0); ok {
+		c.out.greeted = !c.out.holding
 		c.out.done(packet.Append(b, c.version))
 	}
 	// Nobody else uses the reader's fields, but its goroutine holds the session's lock.

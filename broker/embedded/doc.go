@@ -14,15 +14,16 @@
 // because a session's lock is held while it gets a message [MQTT-4.6.0-6].
 //
 // Nothing here blocks: outputs are written by Broker.Flush, which does not wait, after a
-// batch of work of the gateway's or of a reader's.
+// batch of work of the gateway's or of a reader's. With a store, what an MQTT client is
+// promised is held at its output until it is durable, and sent by Broker.keepPromises.
 //
 // # Locks
 //
 // In this order, each held for a short time and never while wake is called:
 //
 //	Broker.retaining → Broker.mu → session.mu → sys.mu → clients.mu → one of
-//	topics.mu, retained.mu, deadlines.mu, output.mu → dirty.mu; and from session.mu
-//	the receiver's own
+//	topics.mu, retained.mu, deadlines.mu, output.mu → dirty.mu, the store's own; and from
+//	session.mu the receiver's own
 //
 // limited.mu and journal.mu stand alone: they are taken, and the log is written, with no
 // other one held. lookups.turn comes before all of them and may be held for long: only the

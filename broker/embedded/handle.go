@@ -81,12 +81,12 @@ func (c *client) pubrec(p *mqtt.Pubrec) {
 	case !fits:
 	case d == nil && p.Code.Failed(): // there is nothing to release
 	case d == nil:
-		c.sendPubrel(p.PacketID, codePacketIDNotFound)
+		c.sendPubrel(p.PacketID, codePacketIDNotFound, 0)
 	case p.Code.Failed():
 		s.complete(i, &c.tally) // [MQTT-4.4.0-2]
 	default:
 		d.released = true
-		c.sendPubrel(p.PacketID, broker.CodeSuccess) // [MQTT-4.3.3-4]
+		c.sendPubrel(p.PacketID, broker.CodeSuccess, 0) // [MQTT-4.3.3-4]
 	}
 	s.mu.Unlock()
 	if !fits {
@@ -133,7 +133,7 @@ func (c *client) disconnect(p *mqtt.Disconnect) {
 		s.mu.Unlock()
 	}
 	c.left = p.Code == mqtt.CodeSuccess
-	c.gone = true
+	c.gone = !c.out.finish()
 	c.ends(endLeft, "")
 }
 

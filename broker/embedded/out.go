@@ -17,14 +17,17 @@ type output struct {
 	direct *mqtt.Writer // writes without waiting
 
 	mu      sync.Mutex
-	pending *buffer // added, and not being written; nil for none
-	size    int     // octets added and not written yet
-	listed  bool    // on the broker's list of outputs to be flushed
-	busy    bool    // somebody is writing
-	stalled bool    // the session has more, and found no room
-	greeted bool    // CONNACK has said that the client is connected
-	closing bool    // nothing is added any more; when all is written, the stream ends
-	failed  bool    // the connection is gone
+	pending *buffer   // added, and not being written; nil for none
+	held    *promises // nil for none
+	size    int       // octets added and not written yet
+	listed  bool      // on the broker's list of outputs to be flushed
+	busy    bool      // somebody is writing
+	stalled bool      // the session has more, and found no room
+	greeted bool      // CONNACK has said that the client is connected
+	closing bool      // nothing is added any more; when all is written, the stream ends
+	failed  bool      // the connection is gone
+	waits   bool      // on the broker's list of those for whom something is held
+	holding bool      // the packet that is being added is to be held
 	drained chan struct{}
 	delayed int // packets that are counted as delayed, while there is drained
 }
@@ -60,11 +63,16 @@ const anySize = int(^uint(0) >> 1)
 
 // open returns the buffer to add one packet to, which is given back with done or cancel
 // at once: the output is locked meanwhile. ok is false, and nothing locked, if the
-// connection is ending, or more than limit octets are waiting already, or any if all
-// clients together are sent too much; room tells the two apart.
+// connection is ending or CONNACK has not left, or more than limit octets are waiting
+// already, or any if all clients together are sent too much; room tells the two apart.
 func (o *output) open(limit int) (b []byte, ok, room bool) {
 	o.mu.Lock()
-	if o.closing || o.failed {
+	return o.openLocked(limit)
+}
+
+// openLocked is open with the output locked. If ok is false it unlocks it.
+func (o *output) openLocked(limit int) (b []byte, ok, room bool) {
+	if o.closing || o.failed || o.held != nil && o.held.silent {
 		o.mu.Unlock()
 		return nil, false, true
 	}
@@ -73,14 +81,31 @@ func (o *output) open(limit int) (b []byte, ok, room bool) {
 		o.mu.Unlock()
 		return nil, false, false
 	}
+	return o.openPending(), true, true
+}
+
+// openPending opens the buffer of what is sent next. The output is locked.
+func (o *output) openPending() []byte {
 	if o.pending == nil {
 		o.pending = buffers.Get().(*buffer)
 	}
-	return o.pending.b, true, true
+	return o.pending.b
+}
+
+// at is the buffer that is open.
+func (o *output) at() *buffer {
+	if o.holding {
+		return &o.held.held
+	}
+	return o.pending
 }
 
 // done takes the buffer back with the packet added.
 func (o *output) done(b []byte) {
+	if o.holding {
+		o.keep(b)
+		return
+	}
 	n := len(b) - len(o.pending.b)
 	o.pending.b = b
 	o.added(n)
@@ -106,26 +131,26 @@ func (o *output) delay(packets, octets int) {
 
 // cancel takes the buffer back as it was.
 func (o *output) cancel() {
-	if len(o.pending.b) == 0 {
+	if o.holding {
+		o.dropHeld()
+	} else if len(o.pending.b) == 0 {
 		o.pending.release()
 		o.pending = nil
 	}
 	o.mu.Unlock()
 }
 
-// close lets the stream end when all that was added is written. Only MQTT 5 has words
-// for why.
+// close lets the stream end when all that was added is written, and what is held has left
+// or had its time. Only MQTT 5 has words for why.
 func (o *output) close(code broker.Code, why string) {
 	o.mu.Lock()
-	if o.greeted && o.client.version == mqtt.V5 && !o.closing && !o.failed {
-		if o.pending == nil {
-			o.pending = buffers.Get().(*buffer)
+	if !o.closing && !o.failed {
+		o.endHeld()
+		if o.greeted && o.client.version == mqtt.V5 {
+			packet := mqtt.Disconnect{Code: mqtt.Code(code)}
+			packet.Properties.ReasonString = o.client.fitting(why, disconnectSize)
+			o.farewell(&packet)
 		}
-		packet := mqtt.Disconnect{Code: mqtt.Code(code)}
-		packet.Properties.ReasonString = o.client.fitting(why, disconnectSize)
-		before := len(o.pending.b)
-		o.pending.b = packet.Append(o.pending.b, mqtt.V5)
-		o.added(len(o.pending.b) - before)
 	}
 	o.closing = true
 	o.unlockListed()
@@ -144,6 +169,10 @@ func (o *output) lose() {
 		o.delay(-o.delayed, -o.size)
 	}
 	o.failed, o.pending, o.size = true, nil, 0
+	if o.held != nil {
+		o.held.list = o.held.list[:0]
+		o.forgetHeld()
+	}
 }
 
 func (o *output) unlockListed() {
@@ -257,7 +286,7 @@ func (o *output) next() *buffer {
 		buf = nil
 	}
 	o.pending = nil
-	closing := o.closing && !o.failed
+	closing := o.closing && !o.failed && o.held == nil
 	if buf == nil {
 		o.idle()
 	}

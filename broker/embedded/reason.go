@@ -3,6 +3,7 @@ package embedded
 import (
 	"mqttsn-gateway/broker"
 	"mqttsn-gateway/broker/mqtt"
+	"mqttsn-gateway/gateway/store"
 )
 
 // reasonString says in a packet of a type a little more than its reason code does; empty
@@ -25,6 +26,8 @@ func reasonString(in mqtt.Type, code broker.Code) string {
 		return "a client id is needed"
 	case codeAuthenticationMethod:
 		return "enhanced authentication is not offered"
+	case broker.CodeServerBusy:
+		return "what was sent does not become durable"
 	case codeKeepAliveTimeout:
 		return "nothing came for one and a half times the keep alive"
 	case codeRetainNotSupported:
@@ -73,29 +76,31 @@ const disconnectSize = 3
 // is longer, so that a client that got one takes them all.
 const ackSize = 5
 
-func (c *client) sendPuback(id uint16, code broker.Code) {
-	if b, ok, _ := c.out.open(anySize); ok {
+// The answers leave when all is durable up to the mark, see promises.
+
+func (c *client) sendPuback(id uint16, code broker.Code, mark store.Mark) {
+	if b, ok := c.out.promise(ackPromise, mark); ok {
 		p := mqtt.Puback{PacketID: id, Code: mqtt.Code(code), Properties: c.reasons(mqtt.TypePuback, code, ackSize)}
 		c.out.done(p.Append(b, c.version))
 	}
 }
 
-func (c *client) sendPubrec(id uint16, code broker.Code) {
-	if b, ok, _ := c.out.open(anySize); ok {
+func (c *client) sendPubrec(id uint16, code broker.Code, mark store.Mark) {
+	if b, ok := c.out.promise(ackPromise, mark); ok {
 		p := mqtt.Pubrec{PacketID: id, Code: mqtt.Code(code), Properties: c.reasons(mqtt.TypePubrec, code, ackSize)}
 		c.out.done(p.Append(b, c.version))
 	}
 }
 
-func (c *client) sendPubrel(id uint16, code broker.Code) {
-	if b, ok, _ := c.out.open(anySize); ok {
+func (c *client) sendPubrel(id uint16, code broker.Code, mark store.Mark) {
+	if b, ok := c.out.promise(ackPromise, mark); ok {
 		p := mqtt.Pubrel{PacketID: id, Code: mqtt.Code(code), Properties: c.reasons(mqtt.TypePubrel, code, ackSize)}
 		c.out.done(p.Append(b, c.version))
 	}
 }
 
-func (c *client) sendPubcomp(id uint16, code broker.Code) {
-	if b, ok, _ := c.out.open(anySize); ok {
+func (c *client) sendPubcomp(id uint16, code broker.Code, mark store.Mark) {
+	if b, ok := c.out.promise(ackPromise, mark); ok {
 		p := mqtt.Pubcomp{PacketID: id, Code: mqtt.Code(code), Properties: c.reasons(mqtt.TypePubcomp, code, ackSize)}
 		c.out.done(p.Append(b, c.version))
 	}
@@ -103,7 +108,7 @@ func (c *client) sendPubcomp(id uint16, code broker.Code) {
 
 // sendCodes answers a SUBSCRIBE or UNSUBSCRIBE. The reason string is that of the first
 // filter that was refused.
-func (c *client) sendCodes(in mqtt.Type, id uint16, codes []mqtt.Code) {
+func (c *client) sendCodes(in mqtt.Type, id uint16, codes []mqtt.Code, mark store.Mark) {
 	var p mqtt.AckProperties
 	for _, code := range codes {
 		if code.Failed() {
@@ -111,7 +116,7 @@ func (c *client) sendCodes(in mqtt.Type, id uint16, codes []mqtt.Code) {
 			break
 		}
 	}
-	b, ok, _ := c.out.open(anySize)
+	b, ok := c.out.promise(ackPromise, mark)
 	switch {
 	case !ok:
 	case in == mqtt.TypeSuback:

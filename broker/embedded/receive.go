@@ -18,7 +18,7 @@ func (c *client) publish(p *mqtt.Publish) {
 	case mqtt.QoS0:
 		c.route(p)
 	case mqtt.QoS1:
-		c.sendPuback(p.PacketID, c.route(p))
+		c.sendPuback(p.PacketID, c.route(p), 0)
 	case mqtt.QoS2:
 		first, code := c.receive(p.PacketID)
 		if first {
@@ -31,7 +31,7 @@ func (c *client) publish(p *mqtt.Publish) {
 		if code.Failed() && c.version == mqtt.V5 {
 			c.releaseID(p.PacketID) // a PUBREC with a failure ends the exchange [MQTT-4.3.3-9]
 		}
-		c.sendPubrec(p.PacketID, code)
+		c.sendPubrec(p.PacketID, code, 0)
 	}
 }
 
@@ -138,5 +138,5 @@ func (c *client) pubrel(p *mqtt.Pubrel) {
 	if !c.releaseID(p.PacketID) {
 		code = codePacketIDNotFound
 	}
-	c.sendPubcomp(p.PacketID, code) // [MQTT-4.3.3-11]
+	c.sendPubcomp(p.PacketID, code, 0) // [MQTT-4.3.3-11]
 }

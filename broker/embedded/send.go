@@ -22,24 +22,24 @@ func (c *client) pass(p *publication, retain bool, r *rare) reason {
 	if p.many && r == nil && c.maxAlias == 0 && c.listener.mount == nil {
 		return c.addFrame(b, p, retain)
 	}
-	packet := mqtt.Publish{Retain: retain, Topic: c.out.pending.name(p.Topic), Payload: p.Payload}
+	packet := mqtt.Publish{Retain: retain, Topic: c.out.at().name(p.Topic), Payload: p.Payload}
 	return c.add(b, &packet, &p.message, r)
 }
 
 // send hands over a QoS 1 or 2 message, or the PUBREL for it: line.
 func (c *client) send(d *delivery, again bool) reason {
 	if d.released {
-		c.sendPubrel(d.id, broker.CodeSuccess) // [MQTT-4.4.0-1]
+		c.sendPubrel(d.id, broker.CodeSuccess, 0) // [MQTT-4.4.0-1]
 		return noReason
 	}
-	b, ok, _ := c.out.open(c.broker.options.MaxQueuedBytes)
+	b, ok := c.out.deliver(0, c.broker.options.MaxQueuedBytes)
 	if !ok {
 		return noRoom
 	}
 	m := d.message
 	packet := mqtt.Publish{
 		DUP: again, QoS: mqtt.QoS(d.qos), Retain: d.retain,
-		Topic: c.out.pending.name(m.Topic), PacketID: d.id, Payload: m.Payload,
+		Topic: c.out.at().name(m.Topic), PacketID: d.id, Payload: m.Payload,
 	}
 	return c.add(b, &packet, m, d.rare)
 }
@@ -72,7 +72,7 @@ func (c *client) add(b []byte, p *mqtt.Publish, m *message, r *rare) reason {
 		c.broker.stats.kept.Add(int64(len(m.Topic)))
 	}
 	if !p.DUP { // what is sent again is counted once
-		c.out.pending.payload += len(p.Payload)
+		c.out.at().payload += len(p.Payload)
 	}
 	c.out.done(with)
 	return noReason
@@ -86,7 +86,7 @@ func (c *client) addFrame(b []byte, p *publication, retain bool) reason {
 		f = &p.frames[1]
 	}
 	if len(*f) == 0 {
-		packet := mqtt.Publish{Topic: c.out.pending.name(p.Topic), Payload: p.Payload}
+		packet := mqtt.Publish{Topic: c.out.at().name(p.Topic), Payload: p.Payload}
 		if c.version == mqtt.V5 {
 			c.addProperties(&packet.Properties, &p.message, nil)
 		}
@@ -100,7 +100,7 @@ func (c *client) addFrame(b []byte, p *publication, retain bool) reason {
 	if retain {
 		with[len(b)] |= 1 // [MQTT-3.3.1-8]
 	}
-	c.out.pending.payload += len(p.Payload)
+	c.out.at().payload += len(p.Payload)
 	c.out.done(with)
 	return noReason
 }

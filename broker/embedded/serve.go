@@ -22,6 +22,9 @@ func (b *Broker) Serve(ctx context.Context, wake func()) error {
 	}
 	tending, stop := context.WithCancel(context.WithoutCancel(ctx))
 	parts.Go(func() { b.tend(tending) })
+	if b.store != nil {
+		parts.Go(func() { b.keepPromises(tending) })
+	}
 	<-ctx.Done()
 	b.shutDown()
 	stop()

@@ -144,7 +144,7 @@ func (c *client) subscribe(p *mqtt.Subscribe) {
 				codes[i] = mqtt.Code(all[i].sub.qos)
 			}
 		}
-		c.sendCodes(mqtt.TypeSuback, p.PacketID, codes)
+		c.sendCodes(mqtt.TypeSuback, p.PacketID, codes, 0)
 	})
 }
 
@@ -167,5 +167,5 @@ func (c *client) unsubscribe(p *mqtt.Unsubscribe) {
 			codes[i] = mqtt.CodeNoSubscription
 		}
 	}
-	c.sendCodes(mqtt.TypeUnsuback, p.PacketID, codes) // [MQTT-3.10.4-4]
+	c.sendCodes(mqtt.TypeUnsuback, p.PacketID, codes, 0) // [MQTT-3.10.4-4]
 }
