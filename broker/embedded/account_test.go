@@ -9,6 +9,7 @@ import (
 	"pgregory.net/rapid"
 
 	"mqttsn-gateway/broker"
+	"mqttsn-gateway/gateway/store"
 )
 
 // whim is a client that takes what it is sent or does not, as it is told.
@@ -100,7 +101,7 @@ func TestEveryMessageIsAccountedFor(t *testing.T) {
 				w := some(t)
 				filter := rapid.SampledFrom([]string{"t", "#", "$share/g/t"}).Draw(t, "filter")
 				all := []wanted{{filter: filter, sub: subscription{qos: rapid.ByteMax(2).Draw(t, "qos")}}}
-				w.session.subscribe(w, all, func() {
+				w.session.subscribe(w, nil, all, func(store.Mark) {
 					if all[0].retained {
 						offered += uint64(len(retainedFor(b, filter)))
 					}
@@ -108,7 +109,7 @@ func TestEveryMessageIsAccountedFor(t *testing.T) {
 			},
 			"unsubscribe": func(t *rapid.T) {
 				w := some(t)
-				w.session.unsubscribe(w, []string{"t", "#", "$share/g/t"})
+				w.session.unsubscribe(w, nil, []string{"t", "#", "$share/g/t"})
 			},
 			"publish": func(t *rapid.T) {
 				m := message{Message: broker.Message{

@@ -12,6 +12,7 @@ import (
 
 	"mqttsn-gateway/broker"
 	"mqttsn-gateway/broker/mqtt"
+	"mqttsn-gateway/gateway/store"
 )
 
 // deaf is a client that subscribes to filters and reads nothing from then on.
@@ -145,7 +146,7 @@ func TestRetainedForOneWhoHasGone(t *testing.T) {
 	d := connected(t, b, "d", false)
 	s := d.Conn.(*device).session
 	w := []wanted{{filter: "t", sub: subscription{qos: 1}}}
-	s.subscribe(s.line, w, func() {
+	s.subscribe(s.line, nil, w, func(store.Mark) {
 		if s.mu.TryLock() {
 			t.Error("a message may come before the answer to SUBSCRIBE")
 			s.mu.Unlock()

@@ -41,7 +41,8 @@ type Broker struct {
 	clients   clients
 	limited   limited
 	incoming  incoming
-	wake      func() // set before there is a goroutine that calls it
+	lastMark  atomic.Uint64 // of what was applied to the store, see latest
+	wake      func()        // set before there is a goroutine that calls it
 }
 
 // New makes a broker and opens its listeners: MQTT clients can connect, and are served

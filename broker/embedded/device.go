@@ -6,6 +6,7 @@ import (
 
 	"mqttsn-gateway/broker"
 	"mqttsn-gateway/broker/mqtt"
+	"mqttsn-gateway/gateway/store"
 )
 
 // device is one MQTT-SN client's connection, by way of the gateway: broker.Conn. Nothing
@@ -142,17 +143,22 @@ func (d *device) publish(r *broker.Request) {
 
 func (d *device) subscribe(r *broker.Request) error {
 	w := []wanted{{filter: r.Topic, sub: subscription{qos: r.QoS}}}
-	if !d.session.subscribe(d, w, func() { d.answer(r, broker.Event{Code: w[0].code, QoS: r.QoS}) }) {
+	if !d.session.subscribe(d, r.With, w, func(mark store.Mark) {
+		r.Mark = mark
+		d.answer(r, broker.Event{Code: w[0].code, QoS: r.QoS, Mark: mark})
+	}) {
 		return broker.ErrClosed
 	}
 	return nil
 }
 
 func (d *device) unsubscribe(r *broker.Request) error {
-	if _, ok := d.session.unsubscribe(d, []string{r.Topic}); !ok {
+	_, mark, ok := d.session.unsubscribe(d, r.With, []string{r.Topic})
+	if !ok {
 		return broker.ErrClosed
 	}
-	d.answer(r, broker.Event{})
+	r.Mark = mark
+	d.answer(r, broker.Event{Mark: mark})
 	return nil
 }
 

@@ -85,7 +85,7 @@ func (c *client) pubrec(p *mqtt.Pubrec) {
 	case p.Code.Failed():
 		s.complete(i, &c.tally) // [MQTT-4.4.0-2]
 	default:
-		d.released = true
+		s.release(d)
 		c.sendPubrel(p.PacketID, broker.CodeSuccess, 0) // [MQTT-4.3.3-4]
 	}
 	s.mu.Unlock()

@@ -7,6 +7,7 @@ import (
 
 	"mqttsn-gateway/broker"
 	"mqttsn-gateway/broker/mqtt"
+	"mqttsn-gateway/gateway/store"
 )
 
 // message is an application message. One that somebody keeps is shared by all who do,
@@ -49,6 +50,10 @@ type publication struct {
 	steady bool
 	// refuse says that the publisher understands a refusal.
 	refuse bool
+	// records is what is to be durable together with the message; nil for nothing. mark is
+	// where it is, after publish; 0 if there was nothing.
+	records *records
+	mark    store.Mark
 	// tally is what was not counted yet of where it went.
 	tally tally
 }
@@ -72,6 +77,14 @@ func (p *publication) release() {
 func (p *publication) carry(m *message) {
 	p.Message, p.from, p.properties, p.expires, p.weight = m.Message, m.from, m.properties, m.expires, m.weight
 	p.kept = m
+}
+
+// with adds changes that are to be durable together with the message.
+func (p *publication) with(ops ...store.Op) {
+	if p.records == nil {
+		p.records = gathered.Get().(*records)
+	}
+	p.records.add(ops)
 }
 
 // keep returns the message for keeping. All who keep it get the same copy.

@@ -6,6 +6,7 @@ import (
 
 	"mqttsn-gateway/broker"
 	"mqttsn-gateway/broker/mqtt"
+	"mqttsn-gateway/gateway/store"
 )
 
 // forever is the expiry of a session that never does.
@@ -47,10 +48,11 @@ type session struct {
 	lastID   uint16
 	window   uint16 // how many deliveries may be in flight
 	ended    bool
-	told     bool   // the log was told, for this connection, that the queue is full
-	lost     uint32 // messages that found no room
-	kept     int32  // octets that it counts, see max_session_bytes_total
-	sweepAt  uint32 // when the queue is swept next, see sweep; 0: it need not be
+	told     bool       // the log was told, for this connection, that the queue is full
+	lost     uint32     // messages that found no room
+	kept     int32      // octets that it counts, see max_session_bytes_total
+	sweepAt  uint32     // when the queue is swept next, see sweep; 0: it need not be
+	ledger   *ledger // nil without a store
 
 	// Of topics, under its lock: where the session stands in the route that is being
 	// made in this round.
@@ -249,11 +251,29 @@ func (s *session) drop(i int, why reason, sent bool, t *tally) {
 }
 
 // complete removes the delivery number i, which the client has acknowledged, and goes on.
-// The caller holds s.mu.
-func (s *session) complete(i int, t *tally) {
+// What else is to be durable with it is in with. The caller holds s.mu.
+func (s *session) complete(i int, t *tally, with ...store.Op) store.Mark {
 	s.remove(i, t)
+	mark := s.broker.apply(with...)
 	s.pump(t)
+	return mark
 }
+
+// release notes that the client has a QoS 2 message. PUBREL is sent once that is durable.
+// The caller holds s.mu.
+func (s *session) release(d *delivery) store.Mark {
+	d.released = true
+	return 0
+}
+
+// receivedOp is the record of a QoS 2 message from the client that it has not released.
+func (s *session) receivedOp(id uint16) store.Op {
+	return store.Put(store.MQTTReceived, s.id, uint64(id), nil)
+}
+
+// forgetReceived forgets the record of a QoS 2 message that the client has released.
+// PUBCOMP is sent once that is durable. The caller holds s.mu.
+func (s *session) forgetReceived(id uint16) store.Mark { return 0 }
 
 // attach connects the client: what it had not acknowledged comes again, then what waits.
 // The caller holds s.mu.

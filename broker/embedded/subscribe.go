@@ -3,6 +3,7 @@ package embedded
 import (
 	"mqttsn-gateway/broker"
 	"mqttsn-gateway/broker/mqtt"
+	"mqttsn-gateway/gateway/store"
 )
 
 // wanted is one filter of a request to subscribe.
@@ -15,10 +16,11 @@ type wanted struct {
 	last     uint64      // up to that one, see retained
 }
 
-// subscribe makes subscriptions, lets the client be answered, and then gives it the
-// retained messages. It reports false, having done nothing, if l is not the client's line
+// subscribe makes subscriptions, lets the client be answered, for which the mark must be
+// durable, and then gives it the retained messages. What else is to be durable with them is
+// in with; if one of them is refused, that is not applied. It reports false, having done nothing, if l is not the client's line
 // any more.
-func (s *session) subscribe(l line, all []wanted, answer func()) bool {
+func (s *session) subscribe(l line, with []store.Op, all []wanted, answer func(store.Mark)) bool {
 	s.mu.Lock()
 	if s.line != l {
 		s.mu.Unlock()
@@ -27,7 +29,7 @@ func (s *session) subscribe(l line, all []wanted, answer func()) bool {
 	for i := range all {
 		s.add(&all[i])
 	}
-	answer()
+	answer(s.broker.apply(with...))
 	s.mu.Unlock()
 	for i := range all {
 		if all[i].retained && !s.remember(l, &all[i]) {
@@ -99,13 +101,14 @@ func (s *session) add(w *wanted) {
 	w.last = b.retained.now() // after the subscription is made, or one in between would be missed
 }
 
-// unsubscribe ends subscriptions. It reports which of them there were; ok is false, and
+// unsubscribe ends subscriptions, together with which with is to be durable, at the mark. It
+// reports which of them there were; ok is false, and
 // nothing was done, if l is not the client's line any more.
-func (s *session) unsubscribe(l line, filters []string) (existed []bool, ok bool) {
+func (s *session) unsubscribe(l line, with []store.Op, filters []string) (existed []bool, mark store.Mark, ok bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.line != l {
-		return nil, false
+		return nil, 0, false
 	}
 	for _, f := range filters {
 		removed := s.broker.topics.unsubscribe(f, s)
@@ -115,7 +118,7 @@ func (s *session) unsubscribe(l line, filters []string) (existed []bool, ok bool
 		}
 		existed = append(existed, removed)
 	}
-	return existed, true
+	return existed, s.broker.apply(with...), true
 }
 
 // subscribe handles SUBSCRIBE. SUBACK goes out before retained messages do.
@@ -137,7 +140,7 @@ func (c *client) subscribe(p *mqtt.Subscribe) {
 			},
 		}
 	}
-	c.session.subscribe(c, all, func() {
+	c.session.subscribe(c, nil, all, func(store.Mark) {
 		codes := make([]mqtt.Code, len(all)) // one for each filter [MQTT-3.8.4-6]
 		for i := range all {
 			if codes[i] = mqtt.Code(all[i].code); !codes[i].Failed() {
@@ -157,7 +160,7 @@ func (c *client) unsubscribe(p *mqtt.Unsubscribe) {
 	for i, f := range p.Filters {
 		filters[i] = c.listener.mount.filter(f)
 	}
-	existed, ok := c.session.unsubscribe(c, filters)
+	existed, _, ok := c.session.unsubscribe(c, nil, filters)
 	if !ok {
 		return
 	}
