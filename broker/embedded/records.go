@@ -83,11 +83,6 @@ func (b *Broker) apply(ops ...store.Op) store.Mark {
 // latest is the mark of what was applied last; 0 for nothing.
 func (b *Broker) latest() store.Mark { return store.Mark(b.lastMark.Load()) }
 
-// isDurable reports whether a crash cannot take back any more what has that mark.
-func (b *Broker) isDurable(mark store.Mark) bool {
-	return mark == 0 || mark <= b.store.Durable()
-}
-
 // queuing is a delivery that waits in a queue for its record to be applied.
 type queuing struct {
 	to     *session

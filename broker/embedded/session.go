@@ -48,10 +48,10 @@ type session struct {
 	lastID   uint16
 	window   uint16 // how many deliveries may be in flight
 	ended    bool
-	told     bool       // the log was told, for this connection, that the queue is full
-	lost     uint32     // messages that found no room
-	kept     int32      // octets that it counts, see max_session_bytes_total
-	sweepAt  uint32     // when the queue is swept next, see sweep; 0: it need not be
+	told     bool    // the log was told, for this connection, that the queue is full
+	lost     uint32  // messages that found no room
+	kept     int32   // octets that it counts, see max_session_bytes_total
+	sweepAt  uint32  // when the queue is swept next, see sweep; 0: it need not be
 	ledger   *ledger // nil without a store
 
 	// Of topics, under its lock: where the session stands in the route that is being
