@@ -79,7 +79,7 @@ func (t *topics) match(topic string) *route {
 		for i := range s.list {
 			sub := &s.list[i]
 			if sub.to.round != t.round {
-				sub.to.round, sub.to.slot = t.round, len(r.targets)
+				sub.to.round, sub.to.slot = t.round, int32(len(r.targets))
 				r.targets = append(r.targets, target{to: sub.to})
 			}
 			r.targets[sub.to.slot].add(sub)

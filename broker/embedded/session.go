@@ -57,11 +57,11 @@ type session struct {
 	// Of topics, under its lock: where the session stands in the route that is being
 	// made in this round.
 	round uint64
-	slot  int
+	slot  int32
 
 	// Of deadlines, under its lock.
-	filedAt time.Duration
 	filed   int32
+	filedAt time.Duration
 }
 
 // will is a message to be published when its client is lost.
