@@ -203,7 +203,8 @@ func (c *client) clientID(p *mqtt.Connect) (string, broker.Code) {
 	return id, broker.CodeSuccess
 }
 
-// accept answers CONNECT: line. Nothing is sent before it [MQTT-3.2.0-1].
+// accept answers CONNECT, once the session is durable: line. Nothing is sent before it
+// [MQTT-3.2.0-1].
 func (c *client) accept(s *session, present bool) {
 	c.session = s
 	if s.will != nil {
@@ -212,7 +213,7 @@ func (c *client) accept(s *session, present bool) {
 	packet := c.connack
 	c.connack = nil
 	packet.SessionPresent = present // [MQTT-3.2.2-2]
-	if b, ok := c.out.promise(connackPromise, 0); ok {
+	if b, ok := c.out.promise(connackPromise, s.mark()); ok {
 		c.out.greeted = !c.out.holding
 		c.out.done(packet.Append(b, c.version))
 	}

@@ -20,13 +20,15 @@ const (
 	endLeft    = broker.Code(mqtt.CodeSuccess)     // the client has sent DISCONNECT
 	endLost    = broker.Code(mqtt.CodeGrantedQoS1) // the connection was closed or broken
 	endUnheard = broker.Code(mqtt.CodeGrantedQoS2) // before a CONNECT had come
+	// A message was not taken and its publisher, before MQTT 5, could not be told.
+	endStoreFull = endUnheard + 1
 )
 
 // usualEnds are the ends that are counted from the start on, even if there were none yet.
 var usualEnds = []broker.Code{
-	endLeft, endLost, endUnheard,
+	endLeft, endLost, endUnheard, endStoreFull,
 	broker.Code(mqtt.CodeMalformed), codeProtocolError, broker.CodePacketTooLarge,
-	codeKeepAliveTimeout, broker.CodeTakenOver, broker.CodeShuttingDown,
+	codeKeepAliveTimeout, broker.CodeTakenOver, broker.CodeShuttingDown, broker.CodeServerBusy,
 	codeTopicAlias, codeReceiveMaximum, broker.CodeQuota,
 }
 
@@ -47,6 +49,8 @@ func endName(code broker.Code) string {
 		return "connection_lost"
 	case endUnheard:
 		return "no_connect"
+	case endStoreFull:
+		return "store_full"
 	}
 	return strings.ReplaceAll(strings.ToLower(mqtt.Code(code).String()), " ", "_")
 }

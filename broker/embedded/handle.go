@@ -81,12 +81,12 @@ func (c *client) pubrec(p *mqtt.Pubrec) {
 	case !fits:
 	case d == nil && p.Code.Failed(): // there is nothing to release
 	case d == nil:
-		c.sendPubrel(p.PacketID, codePacketIDNotFound, 0)
+		c.sendPubrel(p.PacketID, codePacketIDNotFound, s.mark())
 	case p.Code.Failed():
 		s.complete(i, &c.tally) // [MQTT-4.4.0-2]
 	default:
 		s.release(d)
-		c.sendPubrel(p.PacketID, broker.CodeSuccess, 0) // [MQTT-4.3.3-4]
+		c.sendPubrel(p.PacketID, broker.CodeSuccess, s.mark()) // [MQTT-4.3.3-4]
 	}
 	s.mu.Unlock()
 	if !fits {

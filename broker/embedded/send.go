@@ -5,6 +5,7 @@ import (
 
 	"mqttsn-gateway/broker"
 	"mqttsn-gateway/broker/mqtt"
+	"mqttsn-gateway/gateway/store"
 )
 
 // pass hands over a QoS 0 message: line.
@@ -28,11 +29,16 @@ func (c *client) pass(p *publication, retain bool, r *rare) reason {
 
 // send hands over a QoS 1 or 2 message, or the PUBREL for it: line.
 func (c *client) send(d *delivery, again bool) reason {
+	s := c.session
 	if d.released {
-		c.sendPubrel(d.id, broker.CodeSuccess, 0) // [MQTT-4.4.0-1]
+		c.sendPubrel(d.id, broker.CodeSuccess, s.mark()) // [MQTT-4.4.0-1]
 		return noReason
 	}
-	b, ok := c.out.deliver(0, c.broker.options.MaxQueuedBytes)
+	var mark store.Mark // where the identifier is durable
+	if d.qos == 2 && s.isDurable() {
+		mark = s.mark()
+	}
+	b, ok := c.out.deliver(mark, c.broker.options.MaxQueuedBytes)
 	if !ok {
 		return noRoom
 	}

@@ -140,14 +140,14 @@ func (c *client) subscribe(p *mqtt.Subscribe) {
 			},
 		}
 	}
-	c.session.subscribe(c, nil, all, func(store.Mark) {
+	c.session.subscribe(c, nil, all, func(mark store.Mark) {
 		codes := make([]mqtt.Code, len(all)) // one for each filter [MQTT-3.8.4-6]
 		for i := range all {
 			if codes[i] = mqtt.Code(all[i].code); !codes[i].Failed() {
 				codes[i] = mqtt.Code(all[i].sub.qos)
 			}
 		}
-		c.sendCodes(mqtt.TypeSuback, p.PacketID, codes, 0)
+		c.sendCodes(mqtt.TypeSuback, p.PacketID, codes, mark)
 	})
 }
 
@@ -160,7 +160,7 @@ func (c *client) unsubscribe(p *mqtt.Unsubscribe) {
 	for i, f := range p.Filters {
 		filters[i] = c.listener.mount.filter(f)
 	}
-	existed, _, ok := c.session.unsubscribe(c, nil, filters)
+	existed, mark, ok := c.session.unsubscribe(c, nil, filters)
 	if !ok {
 		return
 	}
@@ -170,5 +170,5 @@ func (c *client) unsubscribe(p *mqtt.Unsubscribe) {
 			codes[i] = mqtt.CodeNoSubscription
 		}
 	}
-	c.sendCodes(mqtt.TypeUnsuback, p.PacketID, codes, 0) // [MQTT-3.10.4-4]
+	c.sendCodes(mqtt.TypeUnsuback, p.PacketID, codes, mark) // [MQTT-3.10.4-4]
 }
