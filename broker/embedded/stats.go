@@ -170,7 +170,8 @@ type Stats struct {
 	// Disconnects the other ends of their connections, by the reason code's name, such
 	// as session_taken_over or keep_alive_timeout. If the client had sent DISCONNECT,
 	// that is "disconnect", if the connection was just closed or broken,
-	// "connection_lost", and before a CONNECT "no_connect".
+	// "connection_lost", and before a CONNECT "no_connect". "store_full" is the end of a
+	// client before MQTT 5 whose message was not taken.
 	RefusedConnects, Disconnects map[string]uint64
 	// Connected is how many clients are connected to their session, devices included,
 	// and MaxConnected how many there were at most.
