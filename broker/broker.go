@@ -189,8 +189,11 @@ type Broker interface {
 	// calls it after each batch.
 	Flush()
 
-	// Serve runs the broker side until ctx is done. It calls wake after it has called
-	// Receive from a goroutine of its own, once per batch, with no lock held.
+	// Serve runs the broker side until ctx is done. The gateway has taken leave of its
+	// clients by then: whose connection is still open has a session that the next process
+	// goes on with, so it ends without publishing the will, and the session stays. Serve
+	// calls wake after it has called Receive from a goroutine of its own, once per batch,
+	// with no lock held.
 	Serve(ctx context.Context, wake func()) error
 
 	// Up reports whether clients can be served now.

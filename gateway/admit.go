@@ -81,7 +81,7 @@ func (s *shard) connect(in *intake, a *arrival, p *mqttsn.Connect) *client {
 		return nil
 	}
 	if c != nil {
-		if g.options.Roaming == RoamNever && alive(c) && c.place.peer != peer && identity == "" {
+		if g.options.Roaming == RoamNever && alive(c) && c.place != nil && c.place.peer != peer && identity == "" {
 			s.refuse(in, a, &s.counts.dropped[roamingRefused], mqttsn.NotSupported)
 			return nil
 		}
@@ -158,10 +158,13 @@ func (s *shard) wake(in *intake, a *arrival, p *mqttsn.Pingreq) *client {
 }
 
 func (s *shard) add(id string) *client {
-	g := s.gateway
-	c := &client{shard: s, filed: notFiled}
-	c.session = session.New(id, &g.options.Session, uint16(rand.Uint32()))
-	c.conn = g.broker.Open(id, c)
+	return s.adopt(id, session.New(id, &s.gateway.options.Session, uint16(rand.Uint32())))
+}
+
+// adopt makes the client of a session.
+func (s *shard) adopt(id string, ses *session.Session) *client {
+	c := &client{shard: s, session: ses, filed: notFiled}
+	c.conn = s.gateway.broker.Open(id, c)
 	s.clients[id] = c
 	return c
 }

@@ -28,7 +28,10 @@ type client struct {
 	due   time.Duration // deadlines: filed under this instant
 	filed int           // deadlines: position in the heap, or notFiled
 
-	mark store.Mark // up to which all must be durable before a packet leaves
+	recorded bool       // the store has a record of where it is
+	kept     *place     // what that says; nil if nowhere
+	asIs     bool       // it was restored, and its session has not gone on yet
+	mark     store.Mark // up to which all must be durable before a packet leaves
 	held *held      // the packets that wait for that; nil as long as there are none
 
 	epoch   atomic.Uint32 // counts broker connections; see event
@@ -38,7 +41,7 @@ type client struct {
 
 // livesAt reports whether c is at peer: it came from there last, and nobody else since.
 func (c *client) livesAt(peer transports.Peer) bool {
-	return c.place.peer == peer && !c.place.stale.Load()
+	return c.place != nil && c.place.peer == peer && !c.place.stale.Load()
 }
 
 // Receive takes an event of the client's broker connection: broker.Receiver.

@@ -49,7 +49,7 @@ type Gateway struct {
 
 // New makes a gateway for links and a broker, which Run sets to work. The options are
 // validated. What has to survive a crash is kept in st, if it is not nil: the broker has the
-// same.
+// same. The sessions that st has are restored; the error says which cannot be.
 func New(o Options, links []transports.Link, b broker.Broker, st store.Store, log *slog.Logger) (*Gateway, error) {
 	if err := o.Validate(); err != nil {
 		return nil, err
@@ -68,8 +68,8 @@ func New(o Options, links []transports.Link, b broker.Broker, st store.Store, lo
 		store:   st,
 		start:   time.Now(),
 		seed:    maphash.MakeSeed(),
-		routes:  newRoutes(),
 	}
+	g.routes = newRoutes(g)
 	g.forwarders, _ = newForwarderList(o.Forwarders) // which Validate has read before
 	g.origin, _ = newOrigin(&o)                      // so too
 	for i := range o.shards() {
@@ -80,8 +80,12 @@ func New(o Options, links []transports.Link, b broker.Broker, st store.Store, lo
 	}
 	g.anonymous = newAnonymous(g)
 	if st != nil {
+		g.options.Session.Durable = true
 		g.commits = make(chan struct{}, 1)
 		st.Notify(g.committed)
+		if err := g.restore(); err != nil {
+			return nil, err
+		}
 	}
 	return g, nil
 }
@@ -109,6 +113,7 @@ func (g *Gateway) Run(ctx context.Context) error {
 	parts.Go(func() { g.advertise(serving) })
 	if g.store != nil {
 		parts.Go(func() { g.follow(serving) })
+		parts.Go(func() { g.resume(serving) })
 	}
 	var err error
 	select {

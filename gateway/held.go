@@ -51,17 +51,32 @@ type waiting struct {
 	spare    []*held
 }
 
+// locate has the store know where the client of a session is that is to be kept, before the
+// session's own records are. Only for the first time does anything wait for that.
+func (s *shard) locate(c *client) {
+	g := s.gateway
+	if g.store == nil || c.recorded && c.place == c.kept || s.fx.Gone || !c.session.Stored() {
+		return
+	}
+	first := !c.recorded
+	if mark := g.keepPlace(c); first {
+		c.mark = max(c.mark, mark)
+	}
+}
+
 // remember applies the changes to what is kept of the session, and notes what the packets
 // of this step, and all later ones, have to wait for.
 func (s *shard) remember(c *client) {
-	st := s.gateway.store
-	if st == nil {
+	g, fx := s.gateway, &s.fx
+	if g.store == nil {
 		return
 	}
-	fx := &s.fx
 	c.mark = max(c.mark, fx.Mark)
-	if len(fx.Records) > 0 {
-		c.mark = max(c.mark, st.Apply(fx.Records...))
+	switch {
+	case c.recorded && (fx.Gone || !c.session.Stored()):
+		c.mark = max(c.mark, g.forgetPlace(c, fx.Records))
+	case len(fx.Records) > 0:
+		c.mark = max(c.mark, g.store.Apply(fx.Records...))
 	}
 }
 

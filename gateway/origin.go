@@ -83,8 +83,12 @@ func (c *client) origin() []broker.UserProperty {
 	if !g.origin.any {
 		return nil
 	}
-	if c.user == nil && c.place != nil {
-		c.user = g.tell(c.session.ID(), &c.place.peer, c.signal)
+	if c.user == nil {
+		var peer *transports.Peer
+		if c.place != nil {
+			peer = &c.place.peer
+		}
+		c.user = g.tell(c.session.ID(), peer, c.signal)
 	}
 	return c.user
 }
@@ -103,7 +107,8 @@ func (in *intake) origin(a *arrival) []broker.UserProperty {
 	return g.tell(id, &peer, a.strength())
 }
 
-// tell lists the user properties of a message; clientID is "" if it is not known, signal 0.
+// tell lists the user properties of a message; clientID is "" if it is not known, signal 0,
+// peer nil.
 func (g *Gateway) tell(clientID string, peer *transports.Peer, signal int8) (list []broker.UserProperty) {
 	add := func(name []byte, value string) {
 		if value != "" {
@@ -120,7 +125,7 @@ func (g *Gateway) tell(clientID string, peer *transports.Peer, signal int8) (lis
 	if o.signal && signal != 0 {
 		add(nameSignal, strconv.Itoa(int(signal)))
 	}
-	if o.hop {
+	if o.hop && peer != nil {
 		add(nameHop, printable(g.links[peer.Link].Name()))
 		node := hex.EncodeToString(peer.Addr.Node())
 		if peer.Node != "" {

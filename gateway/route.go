@@ -13,7 +13,11 @@ import (
 type place struct {
 	peer   transports.Peer
 	client *client
-	stale  atomic.Bool
+	// identity of the client when it came here.
+	identity string
+	stale    atomic.Bool
+	// kept says that the store knows of it; for whoever holds routes.mu.
+	kept bool
 	// local is our address that the client last sent to. Only the holder of the
 	// client's shard looks at it.
 	local transports.Addr
@@ -22,24 +26,26 @@ type place struct {
 // routes finds the client by its peer. The other index, by ClientID, is the truth and
 // belongs to the shards; this one follows it.
 type routes struct {
-	mu sync.RWMutex
+	gateway *Gateway
+	mu      sync.RWMutex
 	by map[transports.Peer]*place
 	// behind counts the clients behind each forwarder that has any.
 	behind map[forwarder]int
 }
 
-func newRoutes() routes {
-	return routes{by: make(map[transports.Peer]*place), behind: make(map[forwarder]int)}
+func newRoutes(g *Gateway) routes {
+	return routes{gateway: g, by: make(map[transports.Peer]*place), behind: make(map[forwarder]int)}
 }
 
 // bind makes c the client at peer. Whoever was there is there no more, and c is nowhere
 // else. It is called by the holder of c's shard.
 func (r *routes) bind(c *client, peer transports.Peer, local transports.Addr) {
-	p := &place{peer: peer, client: c, local: local}
+	p := &place{peer: peer, client: c, identity: c.identity, local: local}
 	r.mu.Lock()
 	r.leave(c)
 	if old := r.by[peer]; old != nil {
 		old.stale.Store(true)
+		c.mark = max(c.mark, r.gateway.displace(old))
 	} else if peer.Node != "" {
 		r.behind[forwarderOf(&peer)]++
 	}

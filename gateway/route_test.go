@@ -9,7 +9,7 @@ import (
 func peerAt(n int) transports.Peer { return transports.Peer{Addr: addr(n)} }
 
 func TestRouteFollowsTheClient(t *testing.T) {
-	r := newRoutes()
+	r := newRoutes(nil)
 	a := &client{}
 	r.bind(a, peerAt(1), transports.Addr{})
 	old := a.place
@@ -23,7 +23,7 @@ func TestRouteFollowsTheClient(t *testing.T) {
 }
 
 func TestRouteOfAPeerThatHasANewClient(t *testing.T) {
-	r := newRoutes()
+	r := newRoutes(nil)
 	a, b := &client{}, &client{}
 	r.bind(a, peerAt(1), transports.Addr{})
 	r.bind(b, peerAt(1), transports.Addr{})

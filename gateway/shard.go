@@ -21,6 +21,7 @@ type shard struct {
 
 	mu        sync.Mutex
 	clients   map[string]*client // by ClientID: the truth
+	restored  []*client          // whose sessions may not have gone on yet after a restart
 	deadlines deadlines
 	timer     *time.Timer
 	alarm     time.Duration // when the timer goes off; 0: not set
@@ -156,6 +157,9 @@ func (s *shard) packet(now time.Time, in *intake, a *arrival) {
 		s.counts.dropped[malformed]++
 		return
 	}
+	if len(s.restored) > 0 {
+		s.resumeSender(now, a, p)
+	}
 	var c *client
 	switch p := p.(type) {
 	case *mqttsn.Connect:
@@ -195,6 +199,7 @@ func (s *shard) packet(now time.Time, in *intake, a *arrival) {
 // apply is the only place where decisions of a session become deeds.
 func (s *shard) apply(now time.Time, c *client) {
 	fx := &s.fx
+	s.locate(c)
 	// A request that the broker side does not take is answered at once, which may lead
 	// to further requests.
 	for i := 0; i < len(fx.Requests); i++ {
@@ -233,15 +238,25 @@ func (s *shard) apply(now time.Time, c *client) {
 
 // takeLeave tells connected clients that the gateway goes [SN-6.12], and disconnects all
 // clients from the broker. Sleepers are left asleep.
+//
+// Sessions that the store has are left as they are, at the broker too: the next process goes
+// on with them. That includes active clients. They are told, since nobody knows when that
+// will be, but whoever does not hear it is still connected after the restart; and whoever
+// does comes back with a CONNECT.
 func (s *shard) takeLeave() {
 	s.mu.Lock()
 	goodbye := mqttsn.Disconnect{}.Append(nil)
 	for _, c := range s.clients {
+		if c.asIs {
+			continue
+		}
 		s.giveUp(c)
 		if c.session.State() == session.Active {
 			s.put(c, goodbye)
 		}
-		_ = c.ask(&broker.Request{Op: broker.Disconnect})
+		if !c.session.Stored() {
+			_ = c.ask(&broker.Request{Op: broker.Disconnect})
+		}
 	}
 	s.leave(time.Now())
 }
