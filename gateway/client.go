@@ -32,7 +32,7 @@ type client struct {
 	kept     *place     // what that says; nil if nowhere
 	asIs     bool       // it was restored, and its session has not gone on yet
 	mark     store.Mark // up to which all must be durable before a packet leaves
-	held *held      // the packets that wait for that; nil as long as there are none
+	held     *held      // the packets that wait for that; nil as long as there are none
 
 	epoch   atomic.Uint32 // counts broker connections; see event
 	waiting int32         // requests that the broker has not answered yet

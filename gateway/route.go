@@ -28,7 +28,7 @@ type place struct {
 type routes struct {
 	gateway *Gateway
 	mu      sync.RWMutex
-	by map[transports.Peer]*place
+	by      map[transports.Peer]*place
 	// behind counts the clients behind each forwarder that has any.
 	behind map[forwarder]int
 }
