@@ -2,9 +2,11 @@ package aggregate
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"log/slog"
+	"strings"
 	"sync"
 	"time"
 
@@ -25,8 +27,8 @@ type Local interface {
 
 // Options are the settings of the links.
 type Options struct {
-	// ClientID is what the client ids of the links begin with. It has to be the same after a
-	// restart, and another one for every gateway at the same broker.
+	// ClientID is what the client ids of the links begin with. Every gateway at the same
+	// broker needs another one. If it is empty, a random one is made and kept in the store.
 	ClientID string
 	// Links is their number, at least 1.
 	Links int
@@ -36,9 +38,9 @@ const (
 	// tickTime is how often it is looked whether a link is to be connected again, or a
 	// client does not wait for retained messages any more.
 	tickTime = 250 * time.Millisecond
-	// retryMin and retryMax bound the time between two attempts to connect a link that the
+	// shortPause and longPause bound the time between two attempts to connect a link that the
 	// broker elsewhere refuses, or has closed for good.
-	retryMin, retryMax = time.Second, time.Minute
+	shortPause, longPause = time.Second, time.Minute
 )
 
 // Broker is aggregating mode: broker.Broker, and the uplink of its local broker.
@@ -60,12 +62,39 @@ func New(o Options, elsewhere broker.Broker, st store.Store, log *slog.Logger) (
 	if st == nil {
 		return nil, errors.New("broker.mode: aggregating needs a state directory: --state DIR")
 	}
+	if o.ClientID == "" {
+		var err error
+		if o.ClientID, err = name(st); err != nil {
+			return nil, err
+		}
+	}
 	b := &Broker{elsewhere: elsewhere, store: st, log: log, wake: func() {}}
 	for i := range o.Links {
 		b.links = append(b.links, newLink(b, fmt.Sprintf("%s-%d", o.ClientID, i)))
 	}
 	b.filters.init()
 	return b, nil
+}
+
+// name is what the client ids begin with if nobody says anything else: the same in every
+// life of this store.
+func name(st store.Store) (string, error) {
+	key := store.Key{Space: store.AggregateName}
+	value, err := st.Read(key, nil)
+	switch {
+	case err == nil:
+		d := store.Decode(value)
+		version, name := d.Byte(), d.String()
+		if d.Err() != nil || version != 1 {
+			return "", fmt.Errorf("broker.client_id: the one in the state directory cannot be read: set it, or choose another --state DIR: %w", store.ErrValue)
+		}
+		return name, nil
+	case !errors.Is(err, store.ErrNotFound):
+		return "", fmt.Errorf("broker.client_id: %w", err)
+	}
+	name := "mqttsn-gateway-" + strings.ToLower(rand.Text()[:8])
+	st.Apply(store.Put(key.Space, "", 0, store.AppendString([]byte{1}, name)))
+	return name, nil
 }
 
 // Join tells the local broker.

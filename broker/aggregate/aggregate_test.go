@@ -256,6 +256,29 @@ func TestNeedsStore(t *testing.T) {
 	}
 }
 
+// Without a name of its own, a gateway has the same client ids after a restart.
+func TestName(t *testing.T) {
+	st := store.NewMemory()
+	ids := func() (all []string) {
+		b, err := New(Options{Links: 2}, memory.New(), st, slog.New(slog.DiscardHandler))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, l := range b.links {
+			all = append(all, l.id)
+		}
+		return all
+	}
+	first := ids()
+	if again := ids(); !slices.Equal(first, again) || first[0] == first[1] || !strings.HasPrefix(first[0], "mqttsn-gateway-") {
+		t.Errorf("%q, then %q", first, again)
+	}
+	st.Apply(store.Put(store.AggregateName, "", 0, []byte{1, 200}))
+	if _, err := New(Options{Links: 2}, memory.New(), st, slog.New(slog.DiscardHandler)); err == nil || !strings.Contains(err.Error(), "client_id") {
+		t.Errorf("a damaged name: %v", err)
+	}
+}
+
 func TestMatches(t *testing.T) {
 	for _, c := range []struct {
 		filter, topic string

@@ -105,7 +105,7 @@ func (l *link) ask(r *broker.Request, then func(broker.Event)) {
 func (l *link) lost(code broker.Code) {
 	l.open, l.opening = false, false
 	clear(l.answers)
-	bound := min(retryMin<<min(l.failures, 30), retryMax)
+	bound := min(shortPause<<min(l.failures, 30), longPause)
 	l.failures++
 	l.retryAt = time.Now().Add(rand.N(bound) + bound/2)
 	if code != broker.CodeTakenOver || l.failures == 1 {

@@ -5,14 +5,17 @@ import (
 	"errors"
 	"fmt"
 	"math"
-	"net"
-	"net/url"
 	"os"
 	"runtime"
-	"slices"
-	"strconv"
 	"strings"
 	"time"
+	"unicode/utf8"
+)
+
+// The values of Options.Mode.
+const (
+	Transparent = "transparent"
+	Aggregating = "aggregating"
 )
 
 // Options are the settings of the way to a broker elsewhere.
@@ -23,6 +26,21 @@ type Options struct {
 	// reached, and stay there until it is lost; then the next one is tried. The flag
 	// --broker URL, which may be repeated, sets it. No default.
 	URL string `mapstructure:"url"`
+	// Mode says who is a client of the broker: "transparent", every device, over a connection
+	// of its own and under its own client id; or "aggregating", the gateway, over a few
+	// connections for all devices, whose subscriptions, sessions and wills it then keeps
+	// itself, in the state directory, which that needs. Aggregating spares the broker
+	// connections; it cannot tell devices apart then. Shared subscriptions need transparent.
+	// Default transparent.
+	Mode string `mapstructure:"mode"`
+	// Connections is how many connections aggregating mode has, 1 to 64. Messages of one
+	// device go by one of them, so that they stay in order. After a change, what has not been
+	// sent yet is sent by the old ones first. Default 4.
+	Connections int `mapstructure:"connections"`
+	// ClientID is what the client ids of these connections begin with, at most 200 octets.
+	// Two gateways at one broker need different ones. Default: a random one, which is kept in
+	// the state directory.
+	ClientID string `mapstructure:"client_id"`
 	// Username that every connection presents to the broker. Default none.
 	Username string `mapstructure:"username"`
 	// PasswordFile is a file with the password that goes with Username; one line break
@@ -97,6 +115,8 @@ type Options struct {
 // DefaultOptions returns the defaults that the fields of Options name.
 func DefaultOptions() Options {
 	return Options{
+		Mode:               Transparent,
+		Connections:        4,
 		SessionExpiry:      7 * 24 * time.Hour,
 		CleanSessionExpiry: time.Hour,
 		ReceiveMaximum:     16,
@@ -120,6 +140,12 @@ func (o Options) Validate() error {
 	if _, err := o.addresses(); err != nil {
 		return err
 	}
+	if o.Mode != Transparent && o.Mode != Aggregating {
+		return fmt.Errorf("mode: %q is not allowed: %s or %s", o.Mode, Transparent, Aggregating)
+	}
+	if len(o.ClientID) > 200 || !utf8.ValidString(o.ClientID) || strings.Contains(o.ClientID, "\x00") {
+		return fmt.Errorf("client_id: %q is not allowed: at most 200 octets of UTF-8 without NUL", o.ClientID)
+	}
 	if len(o.ClientIDPrefix) > 128 {
 		return fmt.Errorf("client_id_prefix: %d octets are not allowed: at most 128", len(o.ClientIDPrefix))
 	}
@@ -130,6 +156,7 @@ func (o Options) Validate() error {
 		key             string
 		value, min, max int
 	}{
+		{"connections", o.Connections, 1, 64},
 		{"receive_maximum", o.ReceiveMaximum, 1, 1000},
 		{"max_packet_size", o.MaxPacketSize, 1 << 10, 16 << 20},
 		{"dial_concurrency", o.DialConcurrency, 1, 1000},
@@ -165,80 +192,6 @@ func (o Options) Validate() error {
 		}
 	}
 	return nil
-}
-
-// URLs are the brokers that URL lists, none if it is empty.
-func (o Options) URLs() []string {
-	if o.URL == "" {
-		return nil
-	}
-	all := strings.Split(o.URL, ",")
-	for i := range all {
-		all[i] = strings.TrimSpace(all[i])
-	}
-	return all
-}
-
-// addresses are the hosts and ports of the brokers.
-func (o Options) addresses() ([]string, error) {
-	var all []string
-	urls := o.URLs()
-	if urls == nil {
-		urls = []string{""}
-	}
-	for _, one := range urls {
-		a, err := address(one)
-		if err != nil {
-			return nil, err
-		}
-		if slices.Contains(all, a) {
-			return nil, fmt.Errorf("url: %s is given twice", a)
-		}
-		all = append(all, a)
-	}
-	return all, nil
-}
-
-// address is the host and port of one broker.
-func address(broker string) (string, error) {
-	bad := func(why string) (string, error) {
-		return "", fmt.Errorf("url: %q is not allowed: %s; write mqtt://HOST or mqtt://HOST:PORT", redact(broker), why)
-	}
-	if broker == "" {
-		return bad("the broker's address is missing")
-	}
-	u, err := url.Parse(broker)
-	if err != nil {
-		return bad("it is no URL")
-	}
-	switch {
-	case u.User != nil:
-		return bad("a user name and password do not belong into it: use username and password_file")
-	case u.Scheme == "mqtts":
-		return bad("TLS to the broker (mqtts) is not supported yet")
-	case u.Scheme != "mqtt":
-		return bad("only the scheme mqtt is supported")
-	case u.Hostname() == "":
-		return bad("the host is missing")
-	case u.Path != "" && u.Path != "/" || u.RawQuery != "" || u.Fragment != "":
-		return bad("nothing may follow the port")
-	}
-	port := u.Port()
-	if port == "" {
-		port = "1883"
-	}
-	if n, err := strconv.Atoi(port); err != nil || n < 1 || n > 65535 {
-		return bad("the port is not 1 to 65535")
-	}
-	return net.JoinHostPort(u.Hostname(), port), nil
-}
-
-// redact hides what may be a password in a URL that is not allowed to have one.
-func redact(raw string) string {
-	if i := bytes.LastIndexByte([]byte(raw), '@'); i >= 0 {
-		return "mqtt://...@" + raw[i+1:]
-	}
-	return raw
 }
 
 // maxPassword is the longest password that MQTT can carry.

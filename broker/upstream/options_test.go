@@ -126,3 +126,17 @@ func TestPasswordIsPresented(t *testing.T) {
 		t.Fatalf("log:\n%s", b.logs)
 	}
 }
+
+func TestModeOptions(t *testing.T) {
+	for key, change := range map[string]func(*Options){
+		"mode":        func(o *Options) { o.Mode = "bridge" },
+		"connections": func(o *Options) { o.Connections = 0 },
+		"client_id":   func(o *Options) { o.ClientID = "a\x00" },
+	} {
+		o := quick("localhost:1883")
+		change(&o)
+		if err := o.Validate(); err == nil || !strings.HasPrefix(err.Error(), key+": ") {
+			t.Errorf("%s: %v", key, err)
+		}
+	}
+}

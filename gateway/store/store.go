@@ -59,6 +59,9 @@ const (
 	UpstreamDelivery   Space = 35
 	UpstreamUnreleased Space = 36
 	UpstreamDeadLetter Space = 37
+
+	// Of package broker/aggregate: what the client ids of its links begin with.
+	AggregateName Space = 49
 )
 
 // Key names a record.
