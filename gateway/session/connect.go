@@ -27,7 +27,7 @@ func (s *Session) packetConnect(t instant, p *mqttsn.Connect, fx *Effects) {
 	resumes := (s.state == Asleep || s.state == Awake) && !p.CleanSession && !p.Will
 	s.takeOver(p, fx)
 	if !resumes {
-		s.topics.doubt()
+		s.doubtTopics()
 		s.mute = false
 	}
 	s.duration, s.wantClean, s.wantWill = p.Duration, p.CleanSession, p.Will
@@ -69,7 +69,7 @@ func (s *Session) acceptAgain(t instant, fx *Effects) {
 // takeOver settles what becomes of what the session has, by CleanSession [SN-6.3], and
 // of an open broker connection. The client is alive, so no will is published.
 func (s *Session) takeOver(p *mqttsn.Connect, fx *Effects) {
-	if s.link == linkOpening {
+	if s.link == linkOpening && s.state == Connecting {
 		s.hangUp(broker.Disconnect, fx)
 	}
 	switch {
@@ -96,6 +96,7 @@ func (s *Session) wipe(fx *Effects) {
 		n++
 	}
 	fx.Drops[Cleared] += uint32(n)
+	s.unkeep(fx)
 	s.queue, s.hand = queue{}, hand{}
 	s.topics.wipe()
 	s.subs, s.up = nil, nil
@@ -113,15 +114,29 @@ func (s *Session) proceed(t instant, fx *Effects) {
 	s.openLink(t, fx)
 }
 
+// dial asks the broker for a connection.
+func (s *Session) dial(clean bool, fx *Effects) {
+	s.link = linkOpening
+	s.connect = s.nextToken()
+	if s.kept != nil {
+		s.kept.rewill = false
+	}
+	fx.request(broker.Request{Op: broker.Connect, Token: s.connect, CleanSession: clean, Will: s.armedWill()})
+}
+
 // connectAnswered takes the broker's answer to Connect.
 func (s *Session) connectAnswered(t instant, ev *broker.Event, fx *Effects) {
 	if ev.Code.Failed() {
 		s.link = linkClosed
 		fx.drop(RefusedByBroker)
-		s.refuse(t, returnCode(ev.Code), fx)
+		s.notOpened(t, ev.Code, fx)
 		return
 	}
 	s.link = linkOpen
+	if s.kept != nil && s.kept.rewill {
+		s.kept.rewill = false
+		fx.request(broker.Request{Op: broker.SetWill, Will: s.armedWill()})
+	}
 	if !ev.SessionPresent {
 		s.disown()
 		for i := range s.subs {
@@ -131,7 +146,12 @@ func (s *Session) connectAnswered(t instant, ev *broker.Event, fx *Effects) {
 			})
 		}
 	}
-	s.activate(t, fx)
+	switch s.state {
+	case Connecting:
+		s.activate(t, fx)
+	case Active, Asleep, Awake:
+		s.reopened(t, fx)
+	}
 }
 
 // refuse ends the connect procedure with a reason.
@@ -163,7 +183,7 @@ func (s *Session) closed(t instant, code broker.Code, fx *Effects) {
 	}
 	switch {
 	case opening:
-		s.refuse(t, returnCode(max(code, broker.CodeUnspecified)), fx)
+		s.notOpened(t, max(code, broker.CodeUnspecified), fx)
 	case s.state == AwaitingWillTopic || s.state == AwaitingWillMsg:
 		s.handBack(fx) // the connect procedure opens a new one
 	default:

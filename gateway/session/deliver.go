@@ -26,6 +26,9 @@ type hand struct {
 	once     bool  // no copy of the packet that waits for an answer was sent before; paced lines only
 }
 
+// taken reports whether something is in hand: a message, or since a crash only its PUBREL.
+func (h *hand) taken() bool { return h.msg != nil || h.phase == releasing }
+
 // phase is what the message in hand waits for.
 type phase byte
 
@@ -41,17 +44,19 @@ const (
 // delivered takes a message of the broker.
 func (s *Session) delivered(t instant, ev *broker.Event, fx *Effects) {
 	d := delivery{msg: ev.Message, token: ev.Token, qos: min(ev.QoS, 2), retain: ev.Retain, owned: ev.QoS > 0}
-	if h := &s.hand; d.owned && h.msg != nil && h.owned && h.token == d.token {
+	if h := &s.hand; d.owned && h.taken() && h.owned && h.token == d.token {
 		// The same message again, after a new connection: it keeps its MsgId.
 		fx.drop(Redelivered)
 		if h.acked {
 			h.acked = false
-			s.settle(broker.CodeSuccess, fx)
+			if s.settle(broker.CodeSuccess, fx) {
+				s.handWith(fx)
+			}
 		}
 		return
 	}
 	if s.hand.phase == idle && s.queue.len() == 0 && s.listening() && !s.holding() {
-		s.hand = hand{delivery: d}
+		s.take(d)
 		s.step(t, fx)
 		return
 	}
@@ -66,7 +71,7 @@ func (s *Session) enqueue(t instant, d delivery, fx *Effects) {
 		s.refuseDelivery(&d, broker.CodePacketTooLarge, TooLarge, fx) // no use to keep it
 		return
 	}
-	if s.queue.len() >= o.MaxQueuedMessages || s.queue.bytes+d.size() > o.MaxQueuedBytes {
+	if s.queue.len() >= o.MaxQueuedMessages || int(s.queue.bytes)+d.size() > o.MaxQueuedBytes {
 		s.purge(t, fx)
 	}
 	if d.qos == 0 && s.queue.qos0 >= int32(o.MaxQueuedQoS0) {
@@ -75,7 +80,7 @@ func (s *Session) enqueue(t instant, d delivery, fx *Effects) {
 			return
 		}
 	}
-	for s.queue.len() >= o.MaxQueuedMessages || s.queue.bytes+d.size() > o.MaxQueuedBytes {
+	for s.queue.len() >= o.MaxQueuedMessages || int(s.queue.bytes)+d.size() > o.MaxQueuedBytes {
 		if d.size() > o.MaxQueuedBytes || !s.queue.dropQoS0() {
 			s.refuseDelivery(&d, broker.CodeQuota, QueueFull, fx)
 			return
@@ -108,6 +113,9 @@ func (s *Session) refuseDelivery(d *delivery, code broker.Code, why Reason, fx *
 	fx.drop(why)
 	if d.owned {
 		fx.request(broker.Request{Op: broker.Ack, Token: d.token, Code: code})
+		if s.forgetOwed(d) {
+			s.handWith(fx)
+		}
 	}
 }
 
@@ -134,10 +142,10 @@ func (s *Session) next(t instant, fx *Effects) {
 			break
 		}
 		s.drainLeft--
-		s.hand = hand{delivery: d}
+		s.take(d)
 		s.step(t, fx)
 	}
-	if s.state == Awake && s.hand.phase == idle {
+	if s.state == Awake && s.hand.phase == idle && (s.dueAt == 0 || s.drainLeft <= 0 || t >= s.since) {
 		s.endWake(t, fx)
 	}
 }
@@ -257,25 +265,30 @@ func (s *Session) address(name string) address {
 	}
 	if topic == nil {
 		// A copy, for the message's name may be part of something larger.
-		if topic = s.topics.add(strings.Clone(name), s.o.MaxTopics); topic == nil {
+		if topic = s.addTopic(strings.Clone(name)); topic == nil {
 			return address{full: true}
 		}
 	}
 	return address{id: topic.id, known: topic.is&confirmed != 0, refused: topic.is&refused != 0}
 }
 
-// settle tells the broker what has become of the message in hand, once.
-func (s *Session) settle(code broker.Code, fx *Effects) {
+// settle tells the broker what has become of the message in hand, once, and reports
+// whether it did so now.
+func (s *Session) settle(code broker.Code, fx *Effects) bool {
 	h := &s.hand
-	if h.owned && !h.acked {
-		h.acked = true
-		fx.request(broker.Request{Op: broker.Ack, Token: h.token, Code: code})
+	if !h.owned || h.acked {
+		return false
 	}
+	h.acked = true
+	fx.request(broker.Request{Op: broker.Ack, Token: h.token, Code: code})
+	return true
 }
 
 // done ends the delivery of the message in hand.
 func (s *Session) done(fx *Effects) {
-	fx.Delivered++
+	if s.hand.msg != nil {
+		fx.Delivered++
+	}
 	s.settle(broker.CodeSuccess, fx)
 	s.hand, s.retryAt = hand{}, 0
 }
@@ -284,8 +297,11 @@ func (s *Session) done(fx *Effects) {
 // would never move again.
 func (s *Session) giveUp(code broker.Code, why Reason, fx *Effects) {
 	fx.drop(why)
-	s.settle(code, fx)
+	settled := s.settle(code, fx)
 	s.hand, s.retryAt = hand{}, 0
+	if settled {
+		s.handWith(fx)
+	}
 }
 
 // handBack leaves to the broker what it will deliver again after the next connection.
@@ -305,7 +321,7 @@ func (s *Session) handBack(fx *Effects) {
 		return false
 	})
 	switch h := &s.hand; {
-	case h.msg == nil:
+	case !h.taken():
 		s.hand = hand{}
 	case h.qos == 0:
 		fx.drop(Disconnection)
@@ -333,4 +349,5 @@ func (s *Session) disown() {
 		return true
 	})
 	s.hand.owned = false
+	s.disownOwed()
 }

@@ -2,6 +2,7 @@ package session
 
 import (
 	"iter"
+	"time"
 
 	"mqttsn-gateway/broker"
 	"mqttsn-gateway/gateway/store"
@@ -9,16 +10,17 @@ import (
 )
 
 // Effects is what a step of a session wants done. The caller does it, in the order
-// requests, packets, and resets the Effects for the next step. The zero Effects is
+// requests, records, packets, and resets the Effects for the next step. The zero Effects is
 // ready to use.
 type Effects struct {
 	// Requests are for the broker, in order. Their payloads alias the packet that the
-	// session was given, and are valid as long as that is.
+	// session was given, and are valid as long as that is. What is With them belongs to
+	// these Effects.
 	Requests []broker.Request
 
-	// Records are the changes to what is kept of the session, to be applied before the
-	// packets are sent: those, and all later ones of this session, must not leave before
-	// the changes are durable.
+	// Records are the changes to what is kept of the session, to be applied after the
+	// requests, in one piece, and before the packets are sent: those, and all later ones of
+	// this session, must not leave before the changes are durable.
 	Records []store.Op
 
 	// Mark is where that is durable which the broker has promised in this step: the packets
@@ -44,6 +46,10 @@ type Effects struct {
 
 	arena []byte
 	ends  []int
+
+	wall   time.Time  // now, for what is to be understood after a crash
+	ops    []store.Op // of the Requests
+	values []byte     // of the records
 }
 
 // keepArena is how large an arena may be to be kept for the next step.
@@ -62,6 +68,11 @@ func (fx *Effects) Reset() {
 	fx.arena, fx.ends = fx.arena[:0], fx.ends[:0]
 	if cap(fx.arena) > keepArena {
 		fx.arena = nil
+	}
+	clear(fx.ops)
+	fx.ops, fx.values = fx.ops[:0], fx.values[:0]
+	if cap(fx.values) > keepArena {
+		fx.values = nil
 	}
 }
 
@@ -118,5 +129,28 @@ func (fx *Effects) pingresp() { fx.send(mqttsn.Pingresp{}.Append(fx.arena)) }
 func (fx *Effects) disconnect() { fx.send(mqttsn.Disconnect{}.Append(fx.arena)) }
 
 func (fx *Effects) request(r broker.Request) { fx.Requests = append(fx.Requests, r) }
+
+// put makes or replaces a record. Its value is what stands in values from start on.
+func (fx *Effects) put(space store.Space, client string, number uint64, start int) {
+	fx.Records = append(fx.Records, store.Put(space, client, number, fx.values[start:len(fx.values):len(fx.values)]))
+}
+
+func (fx *Effects) erase(space store.Space, client string, number uint64) {
+	fx.Records = append(fx.Records, store.Delete(space, client, number))
+}
+
+// enclose moves the records from the nth on into the request made last.
+func (fx *Effects) enclose(n int) {
+	if len(fx.Records) == n {
+		return
+	}
+	start := len(fx.ops)
+	fx.ops = append(fx.ops, fx.Records[n:]...)
+	fx.Requests[len(fx.Requests)-1].With = fx.ops[start:len(fx.ops):len(fx.ops)]
+	if n == 0 { // else those before, which may be about the same, would be applied after them
+		clear(fx.Records)
+		fx.Records = fx.Records[:0]
+	}
+}
 
 func (fx *Effects) drop(r Reason) { fx.Drops[r]++ }

@@ -356,6 +356,8 @@ func formatRequest(r *broker.Request) string {
 		return "disconnect"
 	case broker.Abandon:
 		return "abandon"
+	case broker.Persist:
+		return "persist"
 	}
 	return fmt.Sprintf("unknown %+v", *r)
 }

@@ -224,6 +224,10 @@ func (o *Options) patience() time.Duration {
 	return o.TRetry * time.Duration(o.NRetry+1)
 }
 
+// redelivery is how long the broker is given to bring what waits for a client that it is
+// connected with again.
+func (o *Options) redelivery() time.Duration { return min(o.TRetry/5, time.Second) }
+
 // echoes is how long copies of a packet may still arrive after it was answered: the
 // last repetition leaves NRetry x TRetry after the first.
 func (o *Options) echoes() time.Duration {

@@ -18,6 +18,7 @@ type exchange struct {
 	qos     mqttsn.QoS
 	stage   stage
 	orphan  bool // the client may have restarted: no answer before it asks again
+	kept    bool // it has a record, or will have one when the broker has the message
 }
 
 // stage is how far an exchange has got.
@@ -91,9 +92,13 @@ func (s *Session) open(t instant, p *mqttsn.Publish, topic string, fx *Effects) 
 			return
 		}
 	}
+	if x.msgID != p.MsgID || p.QoS != mqttsn.QoS2 {
+		s.exchangeOver(x)
+	}
 	*x = exchange{token: s.nextToken(), sum: sum, msgID: p.MsgID, topicID: p.TopicID, qos: p.QoS}
 	fx.request(broker.Request{
 		Op: broker.Publish, Token: x.token, Topic: topic, Payload: p.Data, QoS: byte(p.QoS), Retain: p.Retain,
+		With: s.exchangeWith(x, fx),
 	})
 }
 
@@ -138,6 +143,9 @@ func (s *Session) publishAnswered(t instant, ev *broker.Event, fx *Effects) bool
 		x.stage, x.at = finished, t
 	default:
 		x.stage = received
+		if s.kept != nil && !x.kept { // it was asked for before the session was kept
+			s.kept.exchanges = append(s.kept.exchanges, msgID)
+		}
 	}
 	switch {
 	case orphan:
@@ -160,6 +168,7 @@ func (s *Session) packetPubrel(t instant, p *mqttsn.Pubrel, fx *Effects) {
 		return
 	default:
 		x.stage, x.at = finished, t
+		s.exchangeOver(x)
 	}
 	fx.pubcomp(p.MsgID)
 }
@@ -205,6 +214,7 @@ func (s *Session) newExchange(t instant) *exchange {
 
 // reuse gives the place of an exchange to a new one, at the end: the oldest come first.
 func (s *Session) reuse(i int) *exchange {
+	s.exchangeOver(&s.up[i])
 	copy(s.up[i:], s.up[i+1:])
 	return &s.up[len(s.up)-1]
 }
@@ -232,7 +242,9 @@ func (s *Session) forgetEchoes() {
 func (s *Session) forgetExchanges(f func(*exchange) bool) {
 	kept := s.up[:0]
 	for i := range s.up {
-		if !f(&s.up[i]) {
+		if f(&s.up[i]) {
+			s.exchangeOver(&s.up[i])
+		} else {
 			kept = append(kept, s.up[i])
 		}
 	}

@@ -19,7 +19,7 @@ type queue struct {
 	items []delivery // from head on
 	head  int32
 	qos0  int32 // how many have QoS 0
-	bytes int   // sum of their sizes
+	bytes int32 // sum of their sizes
 	// mortal is how many may expire.
 	mortal int32
 }
@@ -80,7 +80,7 @@ func (q *queue) keep(f func(*delivery) bool) {
 }
 
 func (q *queue) count(d *delivery, n int) {
-	q.bytes += n * d.size()
+	q.bytes += int32(n * d.size())
 	if d.qos == 0 {
 		q.qos0 += int32(n)
 	}

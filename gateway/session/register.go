@@ -13,13 +13,13 @@ func (s *Session) packetRegister(p *mqttsn.Register, fx *Effects) {
 		fx.regack(0, p.MsgID, mqttsn.NotSupported)
 		return
 	}
-	topic := s.topics.add(string(p.TopicName), s.o.MaxTopics)
+	topic := s.addTopic(string(p.TopicName))
 	if topic == nil {
 		fx.drop(Congestion)
 		fx.regack(0, p.MsgID, mqttsn.Congestion)
 		return
 	}
-	topic.is = topic.is&^refused | pinned | confirmed
+	s.topicIsNow(topic, topic.is&^refused|pinned|confirmed)
 	fx.regack(topic.id, p.MsgID, mqttsn.Accepted)
 }
 
@@ -37,7 +37,7 @@ func (s *Session) packetRegack(t instant, p *mqttsn.Regack, fx *Effects) {
 	switch p.ReturnCode {
 	case mqttsn.Accepted:
 		if topic != nil {
-			topic.is |= confirmed
+			s.topicIsNow(topic, topic.is|confirmed)
 		}
 		h.rounds, h.tries, h.crowded, h.told = 0, 0, false, true
 		if s.listening() {
@@ -58,11 +58,11 @@ func (s *Session) packetRegack(t instant, p *mqttsn.Regack, fx *Effects) {
 // renounce takes the rejection of a topic name as unsubscribing from it [SN-6.10]. A
 // subscription with wildcards that matches it goes on for other names.
 func (s *Session) renounce(topic *topic, fx *Effects) {
-	topic.is |= refused
-	if topic.is&subscribed == 0 {
+	wasSubscribed := topic.is&subscribed != 0
+	s.topicIsNow(topic, topic.is&^subscribed|refused)
+	if !wasSubscribed {
 		return
 	}
-	topic.is &^= subscribed
 	s.removeSubscription(topic.name)
 	// The client did not ask for it, so nobody waits for the answer.
 	fx.request(broker.Request{Op: broker.Unsubscribe, Token: s.nextToken(), Topic: topic.name})

@@ -25,7 +25,7 @@ func (s *Session) retry(t instant, fx *Effects) {
 	s.retryAt = 0
 	h := &s.hand
 	switch {
-	case h.msg == nil:
+	case !h.taken():
 		s.hand = hand{} // the pause is over
 	case int(h.tries) >= s.o.NRetry:
 		s.exhausted(t, fx)
@@ -70,7 +70,7 @@ func (s *Session) paused() bool {
 
 // resume begins a new series for the message in hand, and goes on with the queue.
 func (s *Session) resume(t instant, fx *Effects) {
-	if h := &s.hand; h.msg != nil {
+	if h := &s.hand; h.taken() {
 		h.tries, h.regMsgID = 0, 0
 		s.step(t, fx)
 	} else {
@@ -130,7 +130,7 @@ func (s *Session) correct(t instant, fx *Effects) {
 	case h.form != mqttsn.TopicNormal, h.renewed, topic == nil:
 		s.giveUp(broker.CodeUnspecified, RefusedByClient, fx)
 	default:
-		topic.is &^= confirmed
+		s.topicIsNow(topic, topic.is&^confirmed)
 		h.renewed, h.tries = true, 0
 		s.refused()
 		if s.listening() {
@@ -158,7 +158,7 @@ func (s *Session) refusedQoS0(t instant, p *mqttsn.Puback) {
 		}
 	case mqttsn.InvalidTopicID:
 		if topic := s.topics.byID(p.TopicID); topic != nil {
-			topic.is &^= confirmed
+			s.topicIsNow(topic, topic.is&^confirmed)
 		}
 	}
 }
@@ -175,8 +175,10 @@ func (s *Session) packetPubrec(t instant, p *mqttsn.Pubrec, fx *Effects) {
 	first := h.phase != releasing
 	if first {
 		s.answered(t, publishing)
-		s.settle(broker.CodeSuccess, fx)
 		h.phase, h.tries, h.regMsgID = releasing, 0, 0
+		if s.settle(broker.CodeSuccess, fx) {
+			s.handWith(fx)
+		}
 	} else {
 		fx.Retransmissions++
 	}

@@ -48,7 +48,8 @@ func TestScenarios(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			got := replay(t, string(text))
+			replay(t, string(text), true)
+			got := replay(t, string(text), false)
 			if got == string(text) {
 				return
 			}
@@ -79,8 +80,9 @@ func difference(want, got string) string {
 	return fmt.Sprintf("%d lines, want %d", len(g), len(w))
 }
 
-// replay plays a scenario file and returns it with what happened.
-func replay(t *testing.T, text string) string {
+// replay plays a scenario file and returns it with what happened. If the session is
+// durable, its records are checked after each step.
+func replay(t *testing.T, text string, durable bool) string {
 	var out strings.Builder
 	var sc *scenario
 	name := ""
@@ -90,6 +92,7 @@ func replay(t *testing.T, text string) string {
 			out.WriteString(line + "\n")
 		case strings.HasPrefix(line, "==="):
 			name, sc = line, newScenario(&out)
+			sc.options.Durable = sc.options.Durable || durable
 			out.WriteString(line + "\n")
 		case strings.HasPrefix(line, " "): // what happened before
 		case sc == nil:
@@ -99,6 +102,10 @@ func replay(t *testing.T, text string) string {
 			if err := sc.line(line); err != nil {
 				t.Fatalf("%s, line %d: %s: %v", name, n+1, line, err)
 			}
+			for _, err := range sc.wrong {
+				t.Errorf("%s, line %d: %s: %v", name, n+1, line, err)
+			}
+			sc.wrong = nil
 		}
 	}
 	return out.String()
@@ -116,13 +123,15 @@ type scenario struct {
 	start, now time.Time
 	state      State
 	durable    bool // the broker has a session
+	kept       *mirror
+	wrong      []error
 }
 
 // scenarioStart is 0s in the files.
 var scenarioStart = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 
 func newScenario(out *strings.Builder) *scenario {
-	return &scenario{out: out, options: DefaultOptions(), start: scenarioStart, now: scenarioStart}
+	return &scenario{out: out, options: DefaultOptions(), start: scenarioStart, now: scenarioStart, kept: newMirror()}
 }
 
 func (sc *scenario) session() *Session {
@@ -284,6 +293,10 @@ func (sc *scenario) effects(at string) {
 	if st := sc.s.State(); st != sc.state {
 		sc.state = st
 		sc.print(at, "-- %s, deadline %s", st, sc.deadline())
+	}
+	if err := sc.kept.step(sc.s, &sc.fx, sc.now); err != nil {
+		sc.print(at, "-- records: %v", err)
+		sc.wrong = append(sc.wrong, err)
 	}
 	if sc.fx.Gone {
 		sc.print(at, "-- gone")

@@ -44,6 +44,7 @@ type Session struct {
 	asks   []ask
 
 	line line
+	kept *kept // nil if the session has no records
 
 	mtu       int32
 	token     broker.Token // given last
@@ -91,7 +92,7 @@ func (s *Session) State() State { return s.state }
 // Queued is how many messages wait for the client or for its acknowledgement, and the
 // octets of their topics and payloads.
 func (s *Session) Queued() (messages, bytes int) {
-	messages, bytes = s.queue.len(), s.queue.bytes
+	messages, bytes = s.queue.len(), int(s.queue.bytes)
 	if s.hand.msg != nil {
 		messages++
 		bytes += s.hand.size()
@@ -128,10 +129,11 @@ func (s *Session) Moved() {
 // Packet takes a packet of the client, as decoded: a pointer to one of the structs of
 // package mqttsn. It is not kept.
 func (s *Session) Packet(now time.Time, p mqttsn.Packet, fx *Effects) {
-	t := s.clock(now)
+	t := s.begin(now, fx)
 	if p, ok := p.(*mqttsn.Connect); ok {
 		s.packetConnect(t, p, fx)
 		s.moved = false
+		s.end(fx)
 		return
 	}
 	s.moved = false
@@ -142,6 +144,22 @@ func (s *Session) Packet(now time.Time, p mqttsn.Packet, fx *Effects) {
 		s.packetConnecting(t, p, fx)
 	case Disconnected, Lost:
 		s.packetDisconnected(t, p, fx)
+	}
+	s.end(fx)
+}
+
+// begin begins a step.
+func (s *Session) begin(now time.Time, fx *Effects) instant {
+	if s.o.Durable {
+		fx.wall = now
+	}
+	return s.clock(now)
+}
+
+// end ends a step: what it has changed is written.
+func (s *Session) end(fx *Effects) {
+	if s.kept != nil {
+		s.record(fx)
 	}
 }
 
@@ -155,6 +173,11 @@ func (s *Session) packetConnected(t instant, p mqttsn.Packet, fx *Effects) {
 		return
 	}
 	s.heard(t)
+	if s.link != linkOpen && asksBroker(p) {
+		// Since a crash the broker is not connected yet. The client sends it again.
+		fx.drop(NotConnected)
+		return
+	}
 	switch p := p.(type) {
 	case *mqttsn.Publish:
 		s.packetPublish(t, p, fx)
@@ -232,7 +255,7 @@ func (s *Session) packetDisconnected(t instant, p mqttsn.Packet, fx *Effects) {
 
 // Broker takes what the broker has told.
 func (s *Session) Broker(now time.Time, ev broker.Event, fx *Effects) {
-	t := s.clock(now)
+	t := s.begin(now, fx)
 	fx.Mark = max(fx.Mark, ev.Mark)
 	if s.link == linkClosed { // what an ended connection still had to say
 		switch {
@@ -257,11 +280,12 @@ func (s *Session) Broker(now time.Time, ev broker.Event, fx *Effects) {
 	case broker.Closed:
 		s.closed(t, ev.Code, fx)
 	}
+	s.end(fx)
 }
 
 // Expire does what is due at now. It does nothing before Deadline.
 func (s *Session) Expire(now time.Time, fx *Effects) {
-	t := s.clock(now)
+	t := s.begin(now, fx)
 	if s.dueAt.due(t) {
 		s.overdue(t, fx)
 	}
@@ -272,6 +296,7 @@ func (s *Session) Expire(now time.Time, fx *Effects) {
 	if s.retryAt.due(t) {
 		s.retry(t, fx)
 	}
+	s.end(fx)
 }
 
 // Deadline is when Expire has something to do; the zero Time if never.
@@ -307,7 +332,7 @@ func (s *Session) nextToken() broker.Token {
 func (s *Session) nextMsgID() uint16 {
 	for {
 		s.msgID++
-		if s.msgID != 0 && s.msgID != s.hand.msgID && s.msgID != s.hand.regMsgID {
+		if s.msgID != 0 && !s.inUse(s.msgID) {
 			return s.msgID
 		}
 	}

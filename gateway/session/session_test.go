@@ -181,7 +181,7 @@ func TestQueue(t *testing.T) {
 				qos0++
 			}
 		}
-		if q.len() != len(model) || q.bytes != bytes || q.qos0 != qos0 {
+		if q.len() != len(model) || int(q.bytes) != bytes || q.qos0 != qos0 {
 			t.Fatalf("step %d: %d messages, %d octets, %d QoS 0; want %d, %d, %d", n, q.len(), q.bytes, q.qos0, len(model), bytes, qos0)
 		}
 	}

@@ -19,7 +19,7 @@ func (s *Session) packetPingreq(t instant, fx *Effects) {
 	case Awake:
 		// The client has heard nothing and asks again: it gets the packet in hand once
 		// more. What it has acknowledged is not repeated.
-		if s.hand.msg != nil {
+		if s.hand.taken() {
 			s.step(t, fx)
 		}
 		s.next(t, fx)

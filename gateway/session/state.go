@@ -1,6 +1,8 @@
 package session
 
 import (
+	"time"
+
 	"mqttsn-gateway/broker"
 	"mqttsn-gateway/mqttsn"
 )
@@ -61,9 +63,46 @@ func (s *Session) promptWillMsg(t instant, fx *Effects) {
 func (s *Session) openLink(t instant, fx *Effects) {
 	s.state = Connecting
 	s.dueAt = t.after(s.o.patience())
-	s.link = linkOpening
-	s.connect = s.nextToken()
-	fx.request(broker.Request{Op: broker.Connect, Token: s.connect, CleanSession: s.clean, Will: s.armedWill()})
+	if s.link == linkOpening {
+		return // as it is since a crash
+	}
+	if s.kept != nil {
+		s.kept.persisted = false
+	}
+	s.dial(s.clean, fx)
+}
+
+// restore makes the session what it was before a crash. It is not supervised before it is
+// resumed.
+func (s *Session) restore(r *stateRecord, t instant, now time.Time) {
+	s.state = recordStates[r.mode]
+	s.clean, s.stored = r.flags&recordClean != 0, r.flags&recordStored != 0
+	s.regacked, s.mute = r.flags&recordRegacked != 0, r.flags&recordMute != 0
+	s.duration, s.sleepTime, s.topics.last, s.will = r.duration, r.sleepTime, r.topicID, r.will
+	s.kept = &kept{written: true, epoch: r.epoch, persisted: r.flags&recordPersisted != 0}
+	switch s.state {
+	case Active:
+		s.silence = s.o.keepAlive(s.duration)
+	case Asleep:
+		s.silence = s.o.tolerate(s.sleepDuration())
+	default:
+		s.dueAt = s.expiry(r.expiry, t, now)
+	}
+	s.kept.was = keptState{stateRecord: *r, due: s.dueAt}
+	s.kept.was.expiry = 0
+}
+
+// expiry is when a session expires whose record says ms. A clock that was wrong then, or is
+// wrong now, keeps nothing longer than it is kept from now on.
+func (s *Session) expiry(ms int64, t instant, now time.Time) instant {
+	if s.o.Expiry == 0 {
+		return 0
+	}
+	left := s.o.Expiry
+	if ms != 0 {
+		left = min(left, max(0, time.UnixMilli(ms).Sub(now)))
+	}
+	return t.after(left)
 }
 
 // activate accepts the client and goes on with what is in hand and in the queue. CONNACK
@@ -72,6 +111,9 @@ func (s *Session) activate(t instant, fx *Effects) {
 	s.state = Active
 	s.since, s.quiet = t, true
 	s.stored = s.stored || !s.clean
+	if s.stored {
+		s.keep()
+	}
 	s.silence = s.o.keepAlive(s.duration)
 	s.watch(t)
 	fx.connack(mqttsn.Accepted)
@@ -83,8 +125,10 @@ func (s *Session) activate(t instant, fx *Effects) {
 func (s *Session) sleep(t instant, fx *Effects) {
 	s.state = Asleep
 	s.silence = s.o.tolerate(s.sleepDuration())
-	s.retryAt = 0
+	s.retryAt, s.since = 0, 0
 	s.watch(t)
+	s.keep()
+	s.persist(fx)
 	fx.disconnect()
 }
 
@@ -93,7 +137,16 @@ func (s *Session) sleep(t instant, fx *Effects) {
 // retransmissions, the whole its number of messages and its time.
 func (s *Session) wake(t instant, fx *Effects) {
 	s.state = Awake
-	s.dueAt = 0
+	switch {
+	case s.link == linkClosed:
+		s.reopen(t, fx)
+	case s.link == linkOpening:
+		s.dueAt = t.after(s.o.patience())
+	case t < s.since:
+		s.dueAt = s.since
+	default:
+		s.dueAt = 0
+	}
 	s.since = t.after(s.o.MaxAwakeTime)
 	s.drainLeft = int32(min(max(s.o.MaxAwakeMessages, s.queue.len()), 1<<30))
 	s.resume(t, fx)
@@ -101,7 +154,7 @@ func (s *Session) wake(t instant, fx *Effects) {
 
 // fallAsleep ends the wake of a client and starts its sleep timer anew [SN-6.14].
 func (s *Session) fallAsleep(t instant) {
-	s.state = Asleep
+	s.state, s.since = Asleep, 0
 	s.watch(t)
 }
 
@@ -115,9 +168,13 @@ func (s *Session) disconnect(t instant, fx *Effects) {
 // lose ends the connection of a client that is silent for too long: the broker publishes
 // its will.
 func (s *Session) lose(t instant, fx *Effects) {
+	open := s.link != linkClosed
 	s.hangUp(broker.Abandon, fx)
 	s.state = Lost
 	s.rest(t, fx)
+	if open {
+		s.allWith(fx) // so that the will is published once
+	}
 }
 
 // rest is what Disconnected and Lost have in common. A session with CleanSession set ends
@@ -139,20 +196,37 @@ func (s *Session) overdue(t instant, fx *Effects) {
 	switch s.state {
 	case AwaitingWillTopic, AwaitingWillMsg:
 		// The client has given up. If a connection from before is open, it is lost.
-		if s.link == linkOpen {
+		if s.link != linkClosed {
 			s.lose(t, fx)
 		} else {
 			s.disconnect(t, fx)
 		}
 	case Connecting:
 		s.refuse(t, mqttsn.Congestion, fx)
-	case Active:
-		fx.disconnect() // the client may hear us and learn that it has to CONNECT
-		s.lose(t, fx)
-	case Asleep:
-		s.lose(t, fx)
+	case Active, Asleep, Awake:
+		s.overdueConnected(t, fx)
 	case Disconnected, Lost:
 		fx.Gone = true
+	}
+}
+
+// overdueConnected is overdue for a client that has a connection. Without one to the broker
+// since a crash, that is tried again.
+func (s *Session) overdueConnected(t instant, fx *Effects) {
+	switch {
+	case s.link != linkOpen:
+		s.hangUp(broker.Disconnect, fx)
+		s.reopen(t, fx)
+		if s.state == Awake {
+			s.endWake(t, fx) // it asks again
+		}
+	case s.state == Awake:
+		s.next(t, fx) // nothing more has come
+	case s.state == Active:
+		fx.disconnect() // the client may hear us and learn that it has to CONNECT
+		s.lose(t, fx)
+	default:
+		s.lose(t, fx)
 	}
 }
 
@@ -164,8 +238,11 @@ func (s *Session) heard(t instant) {
 	}
 }
 
-// watch starts the supervision of an active or sleeping client anew.
+// watch starts the supervision of an active or sleeping client anew, if it is connected.
 func (s *Session) watch(t instant) {
+	if s.link != linkOpen {
+		return
+	}
 	s.dueAt = 0
 	if s.silence > 0 {
 		s.dueAt = t.after(s.silence)

@@ -15,6 +15,7 @@ type subscription struct {
 	id     uint16 // of a predefined or short topic
 	form   mqttsn.TopicIDType
 	qos    mqttsn.QoS
+	number uint32 // of its record; 0 if it has none
 }
 
 // ask is a SUBSCRIBE or UNSUBSCRIBE that the broker has not answered.
@@ -66,7 +67,7 @@ func (s *Session) packetUnsubscribe(t instant, p *mqttsn.Unsubscribe, fx *Effect
 	default:
 		s.removeSubscription(sub.filter)
 		if topic := s.topics.byName(sub.filter); topic != nil {
-			topic.is &^= subscribed // the id stays valid for publishing
+			s.topicIsNow(topic, topic.is&^subscribed) // the id stays valid for publishing
 		}
 		a := ask{subscription: sub, token: s.nextToken(), msgID: p.MsgID, unsubscribe: true}
 		s.await(t, a)
@@ -162,7 +163,7 @@ func (s *Session) subscribeAnswered(a *ask, ev *broker.Event, fx *Effects) {
 		id = a.id
 	}
 	if a.plain() {
-		topic := s.topics.add(a.filter, s.o.MaxTopics)
+		topic := s.addTopic(a.filter)
 		if topic == nil {
 			// The room was taken meanwhile.
 			fx.drop(Congestion)
@@ -170,7 +171,7 @@ func (s *Session) subscribeAnswered(a *ask, ev *broker.Event, fx *Effects) {
 			s.rejectSubscribe(&a.subscription, a.msgID, mqttsn.Congestion, fx)
 			return
 		}
-		topic.is = topic.is&^refused | pinned | subscribed | confirmed
+		s.topicIsNow(topic, topic.is&^refused|pinned|subscribed|confirmed)
 		a.filter, id = topic.name, topic.id
 	}
 	s.addSubscription(a.subscription)
@@ -181,17 +182,27 @@ func (s *Session) subscribeAnswered(a *ask, ev *broker.Event, fx *Effects) {
 // addSubscription notes a subscription, in the place of an equal one.
 func (s *Session) addSubscription(sub subscription) {
 	for i := range s.subs {
-		if s.subs[i].filter == sub.filter && s.subs[i].form == sub.form {
-			s.subs[i] = sub
+		if old := &s.subs[i]; old.filter == sub.filter && old.form == sub.form {
+			if sub.number = old.number; *old != sub {
+				*old = sub
+				s.subscriptionChanged(old)
+			}
 			return
 		}
 	}
 	s.subs = append(s.subs, sub)
+	s.subscriptionChanged(&s.subs[len(s.subs)-1])
 }
 
 // removeSubscription forgets a filter in all its forms: to the broker they are one.
 func (s *Session) removeSubscription(filter string) {
-	s.subs = slices.DeleteFunc(s.subs, func(sub subscription) bool { return sub.filter == filter })
+	s.subs = slices.DeleteFunc(s.subs, func(sub subscription) bool {
+		if sub.filter != filter {
+			return false
+		}
+		s.subscriptionChanged(&sub)
+		return true
+	})
 }
 
 // rejectSubscribe answers a SUBSCRIBE that failed. Its TopicId is then not defined; the one of a

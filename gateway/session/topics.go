@@ -11,9 +11,10 @@ type topic struct {
 	used uint32 // the table's clock when it was last needed
 	id   uint16
 	is   topicIs
+	kept topicIs // what its record says, with topicKept; 0 if it has none
 }
 
-// topicIs is what is known about a topic.
+// topicIs is what is known about a topic. The values stand in records.
 type topicIs byte
 
 const (
@@ -25,6 +26,12 @@ const (
 	confirmed
 	// refused: on this connection the client rejected the name [SN-6.10].
 	refused
+
+	topicFlags = 1<<iota - 1
+	// connectionFlags end with a CONNECT.
+	connectionFlags = confirmed | refused
+	// topicKept marks that there is a record.
+	topicKept topicIs = 1 << 7
 )
 
 // topics is the table of normal topic ids of one client [SN-7.3]. Normal and predefined
@@ -34,6 +41,8 @@ type topics struct {
 	index map[string]uint16 // name to id, while there are many
 	clock uint32
 	last  uint16 // the id assigned last; a moving counter, so that stale ids stay unknown
+	// evicted is the id whose topic has given way last.
+	evicted uint16
 }
 
 // manyTopics is from where on a search by name uses an index.
@@ -100,17 +109,21 @@ func (ts *topics) add(name string, limit int) *topic {
 	if len(ts.list) >= limit && !ts.evict() {
 		return nil
 	}
-	id := ts.nextID()
-	i, _ := ts.search(id)
 	ts.clock++
-	ts.list = slices.Insert(ts.list, i, topic{name: name, id: id, used: ts.clock})
+	return ts.insert(topic{name: name, id: ts.nextID(), used: ts.clock})
+}
+
+// insert puts a topic in its place.
+func (ts *topics) insert(t topic) *topic {
+	i, _ := ts.search(t.id)
+	ts.list = slices.Insert(ts.list, i, t)
 	if ts.index == nil && len(ts.list) > manyTopics {
 		ts.index = make(map[string]uint16, 2*len(ts.list))
 		for _, t := range ts.list {
 			ts.index[t.name] = t.id
 		}
 	} else if ts.index != nil {
-		ts.index[name] = id
+		ts.index[t.name] = t.id
 	}
 	return &ts.list[i]
 }
@@ -150,6 +163,7 @@ func (ts *topics) evict() bool {
 	if victim < 0 {
 		return false
 	}
+	ts.evicted = ts.list[victim].id
 	delete(ts.index, ts.list[victim].name)
 	ts.list = slices.Delete(ts.list, victim, victim+1)
 	return true
@@ -158,7 +172,8 @@ func (ts *topics) evict() bool {
 // doubt forgets what the client knows: it may have restarted.
 func (ts *topics) doubt() {
 	for i := range ts.list {
-		ts.list[i].is &^= confirmed | refused
+		ts.list[i].is &^= connectionFlags
+		ts.list[i].kept &^= connectionFlags
 	}
 }
 

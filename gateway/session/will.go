@@ -23,8 +23,13 @@ func (s *Session) armedWill() *broker.Message {
 func (s *Session) setWill(w *broker.Message, fx *Effects) {
 	before := s.armedWill()
 	s.will = w
-	if after := s.armedWill(); s.link == linkOpen && (before != nil || after != nil) {
+	after := s.armedWill()
+	switch {
+	case before == nil && after == nil:
+	case s.link == linkOpen:
 		fx.request(broker.Request{Op: broker.SetWill, Will: after})
+	case s.link == linkOpening && s.kept != nil:
+		s.kept.rewill = true
 	}
 }
 

@@ -23,6 +23,7 @@ type world struct {
 	delay        time.Duration // longest way of a datagram; the shortest is a tenth
 
 	o      Options
+	kept   *mirror
 	s      *Session
 	fx     Effects
 	now    time.Time
@@ -54,6 +55,7 @@ func newWorld(seed uint64, fail func(string, ...any)) *world {
 		now: time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC), published: map[uint16]string{},
 	}
 	w.o.TRetry, w.o.NRetry = 2*time.Second, 3
+	w.o.Durable, w.kept = true, newMirror()
 	w.o.MaxQueuedMessages, w.o.MaxQueuedBytes, w.o.MaxQueuedQoS0 = 1<<20, 1<<30, 1<<20
 	w.delay = 200 * time.Millisecond
 	w.device = &device{w: w, topics: map[uint16]string{}, got: map[string]int{}, open: map[uint16]string{}, done: map[string]bool{}, sent: map[string]time.Time{}}
@@ -211,6 +213,9 @@ func (w *world) step(cause string, do func()) {
 		requests[i] = r
 	}
 	gone := w.fx.Gone
+	if err := w.kept.step(w.s, &w.fx, w.now); err != nil {
+		w.failf("after %s: %v", cause, err)
+	}
 	w.fx.Reset()
 	for i := range requests {
 		w.note("  => %s", formatRequest(&requests[i]))
