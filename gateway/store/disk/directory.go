@@ -60,8 +60,8 @@ func (d directory) Create(name string, size int64) (File, error) {
 	}
 	if size > 0 {
 		if err := preallocate(f, size); err != nil {
-			f.Close()
-			return nil, errors.Join(&fs.PathError{Op: "preallocate", Path: f.Name(), Err: err}, os.Remove(f.Name()))
+			err = &fs.PathError{Op: "preallocate", Path: f.Name(), Err: err}
+			return nil, errors.Join(err, f.Close(), os.Remove(f.Name()))
 		}
 	}
 	return file{f}, nil
@@ -103,8 +103,7 @@ func (d directory) Lock(name string) (io.Closer, error) {
 		return nil, err
 	}
 	if err := lock(f); err != nil {
-		f.Close()
-		return nil, err
+		return nil, errors.Join(err, f.Close())
 	}
 	return f, nil
 }

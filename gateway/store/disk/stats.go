@@ -20,13 +20,13 @@ type Stats struct {
 	SyncTime     time.Duration // of all these together
 	SyncMax      time.Duration // of the longest
 	Failures     uint64        // of the disk: each is logged
-	Damages      []Damage      // that were found at the start
+	Damages      []Damage      // that were found
 	Level        store.Level
 }
 
-// Damage is what recovery has found in a segment.
+// Damage is what is wrong with a segment.
 type Damage struct {
-	File   string // as it is called now: it is kept
+	File   string // as it is called now, or as soon as what it still has was copied: it is kept
 	Offset int64  // where it starts, from the start of the file
 	From   uint64 // the first group of changes that is missing; 0 if none is
 	To     uint64 // the last one

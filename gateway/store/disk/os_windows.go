@@ -3,6 +3,7 @@ package disk
 import (
 	"errors"
 	"os"
+	"syscall"
 
 	"golang.org/x/sys/windows"
 )
@@ -21,3 +22,8 @@ func lock(f *os.File) error {
 
 // syncDirectory does nothing: NTFS writes its own log, and directories cannot be synced.
 func syncDirectory(string) error { return nil }
+
+// isFull reports whether an error says that there is no space.
+func isFull(err error) bool {
+	return errors.Is(err, windows.ERROR_DISK_FULL) || errors.Is(err, windows.ERROR_HANDLE_DISK_FULL) || errors.Is(err, syscall.ENOSPC)
+}

@@ -1,0 +1,195 @@
+package disk
+
+import (
+	"errors"
+	"io/fs"
+
+	"mqttsn-gateway/gateway/store"
+)
+
+const (
+	// cleanBudget is how many octets of a segment are looked at between two commits, at
+	// least: twice what was written, so that cleaning keeps up.
+	cleanBudget = 256 << 10
+	// leanLog is what the log may have on top of twice what is live.
+	leanLog = 64 << 20
+)
+
+// cleaner is how far the oldest segment has been looked through.
+type cleaner struct {
+	segment *segment
+	scanner scanner
+	offset  int64
+	list    []decoded
+	force   uint64 // segments up to this one are to go, since something is wrong with them
+	busy    bool   // there is more to do
+	blocked bool   // it did not work, and is tried again later
+}
+
+// clean makes the log shorter if there is reason to. The oldest segment goes first, so what
+// its deletions refer to is gone already. Records of it that still exist are put into the
+// open group again; when they are durable, no record is left in it and its file is removed.
+func (s *Store) clean() {
+	c := &s.cleaner
+	c.busy, c.blocked = false, false
+	for budget := max(cleanBudget, 2*int64(len(s.buffer))); budget > 0; {
+		seg, live := s.oldest()
+		switch {
+		case seg == nil:
+			return
+		case live == 0:
+			if err := s.discard(seg); err != nil {
+				s.failed("cannot remove a file", err)
+				c.blocked = true
+				return
+			}
+		case c.segment == seg && c.offset >= seg.end:
+			s.mu.Lock()
+			waits := s.open.used // its records are in the open group
+			s.mu.Unlock()
+			if !waits {
+				s.salvage(seg)
+			}
+			c.busy = true
+			return
+		default:
+			budget -= s.move(seg)
+		}
+	}
+	c.busy = true
+}
+
+// oldest is the segment that is to be cleaned, and how many records are in it; nil if the
+// log is short enough.
+func (s *Store) oldest() (*segment, int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.segments) < 2 {
+		return nil, 0
+	}
+	seg, size := s.segments[0], int64(s.options.SegmentSize)
+	lean := max(4*size, min(leanLog, 16*size))
+	if s.short {
+		lean = size // there is no space to be generous
+	}
+	if seg.number <= s.cleaner.force || len(s.segments) > maxSegments || s.logBytes() > lean+2*s.bytes {
+		return seg, seg.live
+	}
+	return nil, 0
+}
+
+// move puts the records of the next frame that exist into the open group, and returns how
+// many octets it has gone on.
+func (s *Store) move(seg *segment) int64 {
+	c := &s.cleaner
+	if c.segment != seg {
+		c.segment, c.offset = seg, blockSize
+		c.scanner = scanner{file: seg.file, end: seg.end, seed: seg.seed}
+	}
+	start := c.offset
+	f, ok := c.scanner.frame(c.offset)
+	if !ok {
+		if !seg.damaged {
+			s.damage(seg, Damage{Offset: c.offset})
+		}
+		if f, ok = c.scanner.find(c.offset+blockSize, 0); !ok {
+			c.offset = seg.end
+			return c.offset - start
+		}
+	}
+	list, _ := decodeOps(c.list[:0], f.ops, func(b []byte) string { return string(b) })
+	s.mu.Lock()
+	for _, d := range list {
+		e, ok := s.index.get(d.Key)
+		if _, later := s.open.get(d.Key); ok && !later && e.segment == seg && int64(e.offset) == f.offset+int64(d.offset) {
+			s.moveRecord(d.Key, append([]byte{}, d.Value...))
+		}
+	}
+	s.mu.Unlock()
+	clear(list)
+	c.list = list
+	c.offset = f.next()
+	return c.offset - start
+}
+
+// moveRecord puts a record into the open group as it is. The caller holds mu.
+func (s *Store) moveRecord(k store.Key, value []byte) {
+	s.open.set(store.Op{Key: k, Value: value})
+	s.open.used = true
+	s.signal()
+}
+
+// salvage is for a segment that has gone bad while it was in use: it looks for each record
+// that the index has there, and gives up those that cannot be read.
+func (s *Store) salvage(seg *segment) {
+	left := make(map[store.Key]entry)
+	s.mu.Lock()
+	for space := range s.index {
+		for n, e := range s.index[space] {
+			if e.segment == seg {
+				left[store.Key{Space: store.Space(space), Client: n.client, Number: n.number}] = e
+			}
+		}
+	}
+	s.mu.Unlock()
+	lost := 0
+	for k, e := range left {
+		value, err := e.read([]byte{})
+		s.mu.Lock()
+		if _, later := s.open.get(k); later {
+			s.mu.Unlock()
+			continue
+		}
+		if err == nil {
+			s.moveRecord(k, value)
+		} else {
+			s.index.delete(k)
+			s.records--
+			s.bytes -= cost(k, int(e.length))
+			lost++
+		}
+		s.mu.Unlock()
+	}
+	if lost > 0 {
+		s.log.Error("store: records are lost", "file", seg.name+keptSuffix, "records", lost)
+	}
+}
+
+// discard removes the oldest segment, or keeps its file under another name if it is
+// damaged. It is gone for good before the next one goes, for there may be deletions in that
+// one of records in this one.
+func (s *Store) discard(seg *segment) error {
+	seg.shut()
+	var err error
+	if seg.damaged {
+		err = s.fs.Rename(seg.name, seg.name+keptSuffix)
+	} else {
+		err = s.fs.Remove(seg.name)
+	}
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	if err := s.fs.SyncDir(); err != nil {
+		return err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.segments = append([]*segment(nil), s.segments[1:]...)
+	s.stats.BytesCleaned += uint64(seg.end)
+	return nil
+}
+
+// damage reports what is wrong with a segment, and has the log cleaned up to it.
+func (s *Store) damage(seg *segment, d Damage) {
+	seg.damaged = true
+	d.File = segmentName(seg.number) + keptSuffix
+	s.report(d)
+	s.cleaner.force = max(s.cleaner.force, seg.number)
+}
+
+func (s *Store) report(d Damage) {
+	s.mu.Lock()
+	s.stats.Damages = append(s.stats.Damages, d)
+	s.mu.Unlock()
+	s.log.Error("store: a file is damaged; what can be read of it is kept", "file", d.File, "offset", d.Offset, "lost_from", d.From, "lost_to", d.To)
+}

@@ -1,0 +1,185 @@
+package disk
+
+// replay reads segments into the index.
+type replay struct {
+	*Store
+	last     uint64 // sequence of the last frame
+	known    bool   // last is
+	previous *found // the segment before
+	end      int64  // of the last frame taken over from this one
+	held     *frame // the last frame of the final segment, which is not taken over
+	damages  []*Damage
+	pending  *Damage           // the last of them, until it is known what is missing
+	clients  map[string]string // each client id once
+	list     []decoded
+}
+
+// read takes over one segment.
+func (r *replay) read(f *found, final bool) {
+	salt := r.salt
+	if f.whole {
+		salt = f.header.salt
+	}
+	f.seed = seed(salt, f.number)
+	r.end = blockSize
+	r.readHeader(f)
+	s := scanner{file: f.file, end: f.end, seed: f.seed}
+	for offset := int64(blockSize); offset < f.end; {
+		fr, ok := s.frame(offset)
+		if !ok {
+			after := uint64(0)
+			if r.known {
+				after = r.last
+			}
+			if fr, ok = s.find(offset+blockSize, after); !ok && !f.exact {
+				r.leaveOut(f, &s, offset)
+				break
+			}
+			r.damage(f, offset)
+			if !ok {
+				break
+			}
+		}
+		r.accept(f, fr, final)
+		offset = fr.next()
+	}
+	if final || !f.exact {
+		f.end = r.end
+	}
+	r.previous = f
+}
+
+// leaveOut is for the end of the log, which is where no frame follows.
+func (r *replay) leaveOut(f *found, s *scanner, offset int64) {
+	if !s.blank(offset) {
+		r.log.Info("store: the last commit was not finished, and is left out", "file", f.name, "offset", offset)
+	}
+}
+
+// readHeader looks for what is missing before a segment.
+func (r *replay) readHeader(f *found) {
+	if !f.whole {
+		r.damage(f, 0)
+		return
+	}
+	if p := r.previous; p != nil && f.header.previous != p.number {
+		r.pending = &Damage{File: segmentName(f.header.previous)}
+		r.damages = append(r.damages, r.pending)
+		r.cleaner.force = p.number // then nothing is missing between those that are left
+	}
+	if first := f.header.sequence; first > 0 {
+		if r.known && first > r.last+1 {
+			r.gap(f, 0, first)
+		}
+		r.last, r.known = max(r.last, first-1), true
+	}
+}
+
+// accept takes over a frame, or holds it until another one follows if the segment is the
+// final one. A frame that stands in the log twice is taken once.
+func (r *replay) accept(f *found, fr frame, final bool) {
+	if r.known && fr.sequence <= r.last {
+		return
+	}
+	if r.known && fr.sequence > r.last+1 {
+		r.gap(f, fr.offset, fr.sequence)
+	}
+	r.last, r.known, r.pending = fr.sequence, true, nil
+	if !final {
+		r.install(f, fr)
+		return
+	}
+	if r.held == nil {
+		r.held = new(frame)
+	} else {
+		r.install(f, *r.held)
+	}
+	*r.held = frame{fr.offset, fr.sequence, append(r.held.ops[:0], fr.ops...)}
+}
+
+// install puts what a frame has into the index.
+func (r *replay) install(f *found, fr frame) {
+	for _, d := range r.decode(f, fr) {
+		if e, ok := r.index.get(d.Key); ok {
+			r.records--
+			r.bytes -= cost(d.Key, int(e.length))
+		}
+		if d.Value == nil {
+			r.index.delete(d.Key)
+			continue
+		}
+		r.index.put(d.Key, d.Value, f.segment, fr.offset+int64(d.offset))
+		r.records++
+		r.bytes += cost(d.Key, len(d.Value))
+	}
+	r.end = fr.offset + frameHead + int64(len(fr.ops))
+}
+
+func (r *replay) decode(f *found, fr frame) []decoded {
+	list, err := decodeOps(r.list[:0], fr.ops, r.intern)
+	if err != nil {
+		r.damage(f, fr.offset)
+		r.pending.From, r.pending.To, r.pending = fr.sequence, fr.sequence, nil
+		list = list[:0]
+	}
+	r.list = list
+	return list
+}
+
+func (r *replay) intern(b []byte) string {
+	s, ok := r.clients[string(b)]
+	if !ok {
+		s = string(b)
+		r.clients[s] = s
+	}
+	return s
+}
+
+// damage notes that a segment is damaged at an offset. What is missing shows later.
+func (r *replay) damage(f *found, offset int64) {
+	if f.damaged && r.pending != nil && r.pending.Offset == 0 && offset == blockSize {
+		return // the header and what follows it are one damage
+	}
+	f.damaged = true
+	r.cleaner.force = f.number
+	r.pending = &Damage{File: f.name + keptSuffix, Offset: offset}
+	r.damages = append(r.damages, r.pending)
+}
+
+// gap notes that the frames between the last one and the next are missing.
+func (r *replay) gap(f *found, offset int64, next uint64) {
+	if r.pending == nil {
+		r.damage(f, offset)
+	}
+	r.pending.From, r.pending.To = r.last+1, next-1
+	r.pending = nil
+}
+
+// finish reports what was found, and makes the held frame durable again, in a new segment.
+// It may never have been: the process may have ended before it was synced, or the sync may
+// have failed, and then another sync of that file says nothing. All frames before it were
+// synced, or it would not be there. If the disk does not work now, it is tried again later.
+func (r *replay) finish() {
+	for _, d := range r.damages {
+		r.report(*d)
+	}
+	r.sequence = r.last
+	if r.held == nil {
+		return
+	}
+	r.sequence--
+	for _, d := range r.decode(r.previous, *r.held) {
+		r.apply(d.Op)
+	}
+	s := r.Store
+	s.flying, s.open = s.open, newGroup(s.open.mark+1)
+	if len(s.flying.ops) > 0 {
+		s.encode(s.flying)
+		if !s.attempt() {
+			s.setFailing(true)
+			s.signal()
+			return
+		}
+	}
+	s.settle(s.flying)
+}
