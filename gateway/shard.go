@@ -145,6 +145,7 @@ func (s *shard) ring() {
 func (s *shard) receive(in *intake, work []arrival) {
 	s.mu.Lock()
 	now := time.Now()
+	s.drain(now) // what came before a PINGREQ is for the wake that it begins
 	for i := range work {
 		s.packet(now, in, &work[i])
 	}
