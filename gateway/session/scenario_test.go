@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -34,9 +35,10 @@ var rewrite = flag.Bool("rewrite", false, "write what happened into the scenario
 //	run                 time passes, Expire is called whenever the deadline has come
 //	queued, deadline    print Queued, Deadline
 //	mtu N, rate N       SetPath with that MTU or Rate, and the other as it was
+//	crash               the gateway is killed, and started again
 //
 // Before the first of them: "option key=value", "predefined ID topic client", "manual" (else
-// the broker grants every request at once).
+// the broker grants every request at once), "durable" (there is a store).
 func TestScenarios(t *testing.T) {
 	files, err := filepath.Glob("testdata/*.txt")
 	if err != nil || len(files) == 0 {
@@ -48,8 +50,10 @@ func TestScenarios(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			replay(t, string(text), true)
 			got := replay(t, string(text), false)
+			if kept := replay(t, string(text), true); withoutPersist(kept) != withoutPersist(got) {
+				t.Errorf("with a store: %s", difference(withoutPersist(got), withoutPersist(kept)))
+			}
 			if got == string(text) {
 				return
 			}
@@ -62,6 +66,11 @@ func TestScenarios(t *testing.T) {
 			t.Error(difference(string(text), got))
 		})
 	}
+}
+
+// withoutPersist is a replay without the one request that only a store leads to.
+func withoutPersist(s string) string {
+	return regexp.MustCompile(`(?m)^ +(\S+ )?=> persist\n( +\(nothing\)\n)?`).ReplaceAllString(s, "")
 }
 
 // difference shows where two texts part.
@@ -123,6 +132,7 @@ type scenario struct {
 	start, now time.Time
 	state      State
 	durable    bool // the broker has a session
+	persisted  bool // which ends with its connection all the same
 	kept       *mirror
 	wrong      []error
 }
@@ -151,6 +161,9 @@ func (sc *scenario) line(line string) error {
 	case "manual":
 		sc.manual = true
 		return nil
+	case "durable":
+		sc.options.Durable = true
+		return nil
 	case "option":
 		return setOption(&sc.options, parts[1])
 	case "predefined":
@@ -175,7 +188,7 @@ func (sc *scenario) line(line string) error {
 		sc.run(to)
 		return nil
 	}
-	if d := sc.session().Deadline(); !d.IsZero() && d.Before(to) {
+	if d := sc.session().Deadline(); !d.IsZero() && d.Before(to) && parts[1] != "crash" {
 		return fmt.Errorf("deadline %v has passed: add a run", d.Sub(sc.start))
 	}
 	sc.now = to
@@ -209,6 +222,10 @@ func (sc *scenario) step(who string, what []string) error {
 		}
 		sc.session().Broker(sc.now, ev, &sc.fx)
 		sc.effects("")
+	case "crash":
+		if err := sc.crash(); err != nil {
+			return err
+		}
 	case "queued":
 		n, bytes := sc.session().Queued()
 		sc.print("", "-- %d messages, %d octets", n, bytes)
@@ -230,6 +247,25 @@ func (sc *scenario) step(who string, what []string) error {
 	if sc.out.Len() == before {
 		sc.print("", "(nothing)")
 	}
+	return nil
+}
+
+// crash puts in the place of the session the one that its records make.
+func (sc *scenario) crash() error {
+	sc.s = nil
+	err := Load(sc.kept.store, &sc.options, sc.now, func(s *Session) error {
+		sc.s = s
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	sc.session().SetPath(sc.path)
+	sc.s.msgID = 100 // instead of what nobody can guess
+	sc.state = sc.s.State()
+	sc.print("", "-- %s, stored %v", sc.state, sc.s.Stored())
+	sc.s.Resume(sc.now, &sc.fx)
+	sc.effects("")
 	return nil
 }
 
@@ -317,12 +353,18 @@ func (sc *scenario) answer(r *broker.Request) []broker.Event {
 	switch r.Op {
 	case broker.Connect:
 		ev.SessionPresent = sc.durable && !r.CleanSession
-		sc.durable = !r.CleanSession
+		sc.durable, sc.persisted = !r.CleanSession, false
 	case broker.Publish:
 		if r.QoS == 0 {
 			return nil
 		}
 	case broker.Subscribe, broker.Unsubscribe:
+	case broker.Persist:
+		sc.durable, sc.persisted = true, true
+		return nil
+	case broker.Disconnect, broker.Abandon:
+		sc.durable = sc.durable && !sc.persisted
+		return nil
 	default:
 		return nil
 	}
