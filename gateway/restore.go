@@ -133,10 +133,12 @@ func (s *shard) resumeSender(now time.Time, a *arrival, p mqttsn.Packet) {
 			id = string(p.ClientID)
 		}
 	}
-	if c := s.clients[id]; c != nil {
-		s.resume(now, c)
+	c := s.clients[id]
+	if a.place != nil && id == "" {
+		c = a.place.client
 	}
-	if a.place != nil && a.place.client.shard == s {
-		s.resume(now, a.place.client)
+	if c != nil && c.asIs {
+		s.resume(now, c)
+		s.drain(now) // the broker may have answered already
 	}
 }
