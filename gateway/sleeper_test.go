@@ -103,12 +103,12 @@ func (d *sleeper) packet(data []byte) {
 	if !d.hears() {
 		return
 	}
-	switch {
-	case d.state == joining:
+	switch d.state {
+	case joining:
 		d.join(p)
-	case d.state == asleep:
+	case asleep:
 		s.Errorf("device %d sleeps and gets %T at %v", d.number, p, time.Since(s.start))
-	case d.state == awake:
+	case awake:
 		d.collect(p)
 	}
 }
