@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
+	"sync"
 	"testing"
 
 	"go.uber.org/goleak"
@@ -29,11 +30,14 @@ type rig struct {
 // scriptedLink records what the gateway sends.
 type scriptedLink struct {
 	fakeLink
+	mu      sync.Mutex
 	to      []transports.Addr
 	batches int
 }
 
 func (l *scriptedLink) Send(batch []transports.Datagram) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
 	l.batches++
 	for _, d := range batch {
 		l.to = append(l.to, d.Addr)
