@@ -157,7 +157,8 @@ type Event struct {
 	Retain bool
 	// SessionPresent answers Connect: the broker had a session for this client.
 	SessionPresent bool
-	// Mark is where that is durable which an Answered event promises. Nobody beyond this
+	// Mark is where that is durable which an event promises: what was asked for is done, or
+	// a Delivered message will have the same Token after a crash. Nobody beyond this
 	// process may be told before.
 	Mark    store.Mark
 	Message *Message

@@ -12,7 +12,14 @@ func (s *session) complete(i int, ev broker.Event) {
 
 // answer tells the gateway what has become of a request.
 func (s *session) answer(r *request, ev broker.Event) {
+	if r.number != 0 {
+		s.finished(r, ev.Code)
+		return
+	}
 	counts := &s.broker.counts
+	if len(r.with) > 0 && !ev.Code.Failed() {
+		ev.Mark = s.apply(r.with...)
+	}
 	switch {
 	case ev.Code.Failed():
 		counts.fail(ev.Code)
@@ -25,8 +32,10 @@ func (s *session) answer(r *request, ev broker.Event) {
 			s.filters = make(map[string]byte)
 		}
 		s.filters[r.filter] = r.qos
+		ev.Mark = s.keepFilter(r.filter, r.qos)
 	case r.op == broker.Unsubscribe && !ev.Code.Failed():
 		delete(s.filters, r.filter)
+		ev.Mark = s.forgetFilter(r.filter)
 	case r.op == broker.Subscribe && r.own:
 		s.broker.log.Warn("the broker refuses a subscription that it had granted before", "client", s.id, "filter", r.filter, "code", ev.Code)
 		s.close(ev.Code)
@@ -64,13 +73,15 @@ func (s *session) pubrec(l *line, in *incoming) {
 		s.complete(i, broker.Event{Code: in.code})
 		return
 	}
-	if r.state == sent {
-		r.state = released
-		q.octets -= len(r.frame)
+	switch r.state {
+	case sent:
+		q.count(r, -len(r.frame))
 		r.frame = nil
+		s.release(l, r)
+	case released:
+		l.took(appendPubrel(l.room(), r.id, 0))
+		s.soil()
 	}
-	l.took(appendPubrel(l.room(), r.id, 0))
-	s.soil()
 }
 
 // pubcomp ends a QoS 2 exchange. It is only now that the broker is sure to pass the

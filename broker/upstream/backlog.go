@@ -13,7 +13,7 @@ import (
 // un-acknowledged here: the gateway would have to refuse what exceeds its own queue, and
 // a refused message is lost.
 type backlog struct {
-	waiting []broker.Event
+	waiting []arrival
 	octets  int // of topics and payloads in waiting
 	// unanswered messages are those that the gateway has taken and not acknowledged.
 	unanswered int
@@ -23,8 +23,14 @@ type backlog struct {
 // back after a while: the broker then sends again what is un-acknowledged.
 const maxBacklog = 4 << 20
 
-func (b *backlog) add(ev broker.Event) {
-	b.waiting = append(b.waiting, ev)
+// arrival is a message as it is passed on, with its number if there is a store.
+type arrival struct {
+	broker.Event
+	number uint64
+}
+
+func (b *backlog) add(ev broker.Event, number uint64) {
+	b.waiting = append(b.waiting, arrival{ev, number})
 	b.octets += size(ev.Message)
 }
 
@@ -36,7 +42,7 @@ func (d *deliveries) turn(limit int) (ev broker.Event, ok bool) {
 	if len(d.waiting) == 0 || d.unanswered >= limit {
 		return ev, false
 	}
-	ev = d.waiting[0]
+	ev = d.waiting[0].Event
 	d.waiting = slices.Delete(d.waiting, 0, 1)
 	d.octets -= size(ev.Message)
 	if len(d.waiting) == 0 {

@@ -38,7 +38,7 @@ func (s *session) do(r *broker.Request) error {
 			if r.User != nil {
 				s.willUser = r.User
 			}
-			s.leave(r.Op == broker.Abandon)
+			r.Mark = s.leave(r.Op == broker.Abandon, r.With)
 			return nil
 		}
 		return broker.ErrClosed
@@ -57,12 +57,10 @@ func (s *session) do(r *broker.Request) error {
 		return s.publish(r)
 	case broker.Subscribe, broker.Unsubscribe:
 		return s.subscribe(r)
+	case broker.Persist:
+		s.persist(r)
 	case broker.Ack:
-		s.deliveries.ack(r.Token, ackCode(r.Code))
-		s.passOn()
-		if s.line != nil {
-			s.acknowledge(s.line)
-		}
+		s.ack(r)
 	}
 	return nil
 }
@@ -88,16 +86,16 @@ func (c *conn) connect(r *broker.Request) error {
 	fresh := r.CleanSession
 	if old := c.session; old != nil {
 		old.mu.Lock()
-		old.leave(false)
+		old.leave(false, nil)
 		// What a clean session has left at the broker when its line broke is not to be found.
 		fresh = fresh || old.clean && old.accepted
 		old.mu.Unlock()
 	}
-	if c.deliveries == nil {
+	sp := b.enter(c.id)
+	if sp != nil {
+		c.deliveries = sp.deliveries
+	} else if c.deliveries == nil {
 		c.deliveries = &deliveries{token: broker.Token(rand.Uint32())}
-	} else if fresh {
-		c.deliveries.part()
-		c.deliveries.forget()
 	}
 	s := &session{
 		broker:     b,
@@ -111,8 +109,16 @@ func (c *conn) connect(r *broker.Request) error {
 		willUser:   r.User,
 		deadline:   time.Now().Add(b.options.ConnectTimeout),
 		deliveries: c.deliveries,
+		spool:      sp,
 	}
-	s.requests.lastID = b.firstID()
+	if sp != nil {
+		s.enterSpool(c.session == nil)
+	}
+	if s.fresh {
+		s.deliveries.part()
+		s.forgetSession()
+	}
+	s.begin()
 	c.session = s
 	if !b.admit(s) {
 		c.session = nil

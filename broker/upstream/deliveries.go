@@ -2,8 +2,10 @@ package upstream
 
 import (
 	"slices"
+	"time"
 
 	"mqttsn-gateway/broker"
+	"mqttsn-gateway/gateway/store"
 )
 
 // delivery is a QoS 1 or 2 message that the gateway was given.
@@ -15,6 +17,11 @@ type delivery struct {
 	acked bool        // by the gateway
 	code  broker.Code // what it acknowledged it with
 	anew  bool        // to be delivered again when the broker sends it again
+	// With a store: the number that the token is part of, the message while it can still be
+	// kept, and where that is durable which the acknowledgement promises.
+	number  uint64
+	message *broker.Message
+	mark    store.Mark
 }
 
 // deliveries is the broker-to-client half of a client's session. It outlives
@@ -33,6 +40,14 @@ type deliveries struct {
 	// it for another message while the gateway still holds the first.
 	token broker.Token
 	backlog
+
+	// With a store. What is kept is in the order of numbers.
+	numbers    *numbers
+	kept       []kept
+	keptOctets int
+	promises   []promise
+	usedUp     time.Time // since when the broker's receive maximum is; zero if it is not
+	shelving   bool      // the gateway has not acknowledged anything since that was too long
 }
 
 // maxHeld bounds each of the lists. Our receive maximum does not: on a new connection the
@@ -43,7 +58,7 @@ const maxHeld = 4096
 // rewind makes ready for the next connection.
 func (d *deliveries) rewind() {
 	d.old = append(d.old, d.open...)
-	d.open = nil
+	d.open, d.promises, d.usedUp = nil, nil, time.Time{}
 	for len(d.old) > maxHeld {
 		d.drop(0)
 	}
@@ -64,12 +79,22 @@ func (d *deliveries) part() {
 	for i := range d.old {
 		d.old[i].anew, d.old[i].taken = !d.old[i].acked, false
 	}
+	for i := range d.kept {
+		d.kept[i].taken = false
+	}
 	d.backlog = backlog{}
 }
 
 // forget forgets all that the broker has forgotten. What is in the backlog is left: the
 // gateway gets it, and need not acknowledge it to anybody.
-func (d *deliveries) forget() { d.open, d.old, d.unreleased, d.unanswered = nil, nil, nil, 0 }
+func (d *deliveries) forget() {
+	d.open, d.old, d.unreleased, d.unanswered = nil, nil, nil, 0
+	for _, k := range d.kept {
+		if k.taken {
+			d.unanswered++
+		}
+	}
+}
 
 // arrive takes in a message that has come, and says whether it is to be delivered.
 func (d *deliveries) arrive(id uint16, qos byte, dup bool) (token broker.Token, deliver bool) {
@@ -98,18 +123,25 @@ func (d *deliveries) arrive(id uint16, qos byte, dup bool) (token broker.Token, 
 		// that had the identifier, as Mosquitto does with what has expired meanwhile.
 		d.drop(i)
 	}
-	d.token++
-	d.open = append(d.open, delivery{token: d.token, id: id, qos: qos})
-	return d.token, true
+	e := delivery{id: id, qos: qos}
+	if d.numbers != nil {
+		e.number = d.numbers.next()
+		d.token = tokenOf(e.number)
+	} else {
+		d.token++
+	}
+	e.token = d.token
+	d.open = append(d.open, e)
+	return e.token, true
 }
 
 // ack notes that the gateway has acknowledged a message. A token of a session that the
 // broker has lost is nobody's any more.
-func (d *deliveries) ack(token broker.Token, code broker.Code) {
+func (d *deliveries) ack(token broker.Token, code broker.Code, mark store.Mark) {
 	for _, list := range [][]delivery{d.open, d.old} {
 		for i := range list {
 			if list[i].token == token && !list[i].acked {
-				list[i].acked, list[i].code = true, code
+				list[i].acked, list[i].code, list[i].mark, list[i].message = true, code, mark, nil
 				if list[i].taken {
 					d.unanswered--
 				}
@@ -119,10 +151,10 @@ func (d *deliveries) ack(token broker.Token, code broker.Code) {
 	}
 }
 
-// next takes out the first message of this connection if it is acknowledged: its turn
-// has come to be acknowledged to the broker.
-func (d *deliveries) next() (e delivery, ok bool) {
-	if len(d.open) == 0 || !d.open[0].acked {
+// next takes out the first message of this connection if it is acknowledged, and that is
+// durable: its turn has come to be acknowledged to the broker.
+func (d *deliveries) next(durable func(store.Mark) bool) (e delivery, ok bool) {
+	if len(d.open) == 0 || !d.open[0].acked || !durable(d.open[0].mark) {
 		return e, false
 	}
 	e = d.open[0]

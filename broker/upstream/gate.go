@@ -66,6 +66,13 @@ func (g *gate) open() bool {
 	return g.up
 }
 
+// away reports whether the broker is known to be away.
+func (g *gate) away() bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.known && !g.up
+}
+
 // steady reports whether the probe's connection is older than t, and still there.
 func (g *gate) steady(t time.Time) bool {
 	g.mu.Lock()

@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"mqttsn-gateway/broker"
+	"mqttsn-gateway/gateway/store"
 )
 
 // refuse answers the Connect with a failure; the session is over.
@@ -29,24 +30,37 @@ func (s *session) close(code broker.Code) {
 }
 
 // leave lets go of the session for the gateway, with or without publishing the will.
-func (s *session) leave(publishWill bool) {
+// What comes with that is applied together with the will.
+func (s *session) leave(publishWill bool, with []store.Op) (mark store.Mark) {
 	if s.stage != joining && s.stage != joined {
-		return
+		return 0
 	}
 	s.to = nil
+	if s.spool != nil && s.clean {
+		s.dropKept()
+	}
 	s.deliveries.part()
 	s.deliveries = nil
 	will := s.will
 	s.will = nil
-	if s.stage != joined || s.line == nil && (will == nil || !publishWill) {
+	if !publishWill {
+		will = nil
+	}
+	if will != nil && s.broker.spooling && s.spool != nil && (s.stage == joined || s.knownBefore()) {
+		mark = s.spoolWill(will, with)
+		will = nil
+	} else if len(with) > 0 {
+		mark = s.apply(with...)
+	}
+	if s.stage != joined || s.line == nil && will == nil {
 		s.end()
-		return
+		return mark
 	}
 	s.stage = leaving
 	s.broker.depart(s)
 	now := time.Now()
 	s.deadline = now.Add(leaveTime)
-	if publishWill && will != nil {
+	if will != nil {
 		s.deadline = now.Add(s.broker.options.WillTimeout)
 		s.addWill(will)
 	}
@@ -54,6 +68,23 @@ func (s *session) leave(publishWill bool) {
 		s.hurry()
 	}
 	s.pump()
+	return mark
+}
+
+// spoolWill puts the will behind what the client has published.
+func (s *session) spoolWill(will *broker.Message, with []store.Op) store.Mark {
+	s.broker.counts.wills.Add(1)
+	return s.spoolMessage(&spooled{at: time.Now(), will: true, Request: broker.Request{
+		Topic: will.Topic, Payload: will.Payload, QoS: will.QoS, Retain: will.Retain, User: s.willUser,
+	}}, with)
+}
+
+// knownBefore reports whether the client was connected before a crash, and has not been
+// since: its will counts.
+func (s *session) knownBefore() bool {
+	s.spool.mu.Lock()
+	defer s.spool.mu.Unlock()
+	return s.spool.reached && !s.fresh
 }
 
 // addWill puts the will behind what the client has published.
@@ -81,7 +112,7 @@ func (s *session) willDone(code broker.Code) {
 
 // settled lets a leaving session go when nothing is left to do.
 func (s *session) settled() {
-	if s.stage == leaving && len(s.requests.queue) == 0 {
+	if s.stage == leaving && len(s.requests.queue) == 0 && !s.busySpool() {
 		l := s.line
 		l.took(appendDisconnect(l.room(), s.clean))
 		l.closing = true
@@ -105,15 +136,7 @@ func (s *session) end() {
 	}
 	s.stage = over
 	s.robbed.forget(s.broker)
-	for _, r := range s.requests.queue {
-		switch {
-		case r.own && r.op == broker.Publish:
-			s.broker.counts.willsLost.Add(1)
-			s.broker.notice(broker.CodeServerUnavailable, "a will could not be published in time", "client", s.id)
-		case r.op == broker.Publish && r.qos == 0:
-			s.broker.counts.lost.Add(1)
-		}
-	}
+	s.giveUp()
 	if s.line != nil {
 		_ = s.line.conn.Close()
 		s.detach()
@@ -125,11 +148,22 @@ func (s *session) end() {
 		s.cancel()
 		s.cancel = nil
 	}
-	s.to, s.deliveries, s.will, s.willUser, s.requests = nil, nil, nil, nil, requests{}
+	s.to, s.deliveries, s.will, s.willUser, s.requests, s.filters = nil, nil, nil, nil, requests{}, nil
 	s.broker.remove(s)
 	if s.successor != nil {
 		s.broker.dialer.add(s.successor, true)
 		s.successor = nil
+	}
+}
+
+// lose counts a request that comes to nothing.
+func (s *session) lose(r *request) {
+	switch {
+	case r.own && r.op == broker.Publish:
+		s.broker.counts.willsLost.Add(1)
+		s.broker.notice(broker.CodeServerUnavailable, "a will could not be published in time", "client", s.id)
+	case r.op == broker.Publish && r.qos == 0:
+		s.broker.counts.lost.Add(1)
 	}
 }
 
@@ -140,11 +174,24 @@ func (s *session) precede(next *session) bool {
 	if s.stage == over {
 		return false
 	}
+	if s.handOver(next) {
+		s.end()
+		return false
+	}
 	s.successor = next
 	if s.line == nil {
 		s.hurry()
-	} else if limit := time.Now().Add(s.broker.options.ConnectTimeout / 2); limit.Before(s.deadline) {
-		s.deadline = limit // the broker is there: if it does not answer by then, it will not
+	} else {
+		s.limit()
+		s.pump()
 	}
 	return true
+}
+
+// limit bounds the time of a session that another one waits for: the broker is there, and
+// if it does not answer by then, it will not.
+func (s *session) limit() {
+	if limit := time.Now().Add(s.broker.options.ConnectTimeout / 2); s.deadline.IsZero() || limit.Before(s.deadline) {
+		s.deadline = limit
+	}
 }

@@ -110,6 +110,35 @@ type Options struct {
 	// connection of its own, in whole seconds, 1s to 10m. An outage is noticed after at
 	// most three times as long. Default 5s.
 	HealthInterval time.Duration `mapstructure:"health_interval"`
+	// Durability says when a QoS 1 or 2 message of a device is acknowledged: with "spool"
+	// once it is in the store, from which it is sent to the broker, also while the broker is
+	// away for a time or the device has gone; with "through" once the broker has it. Messages
+	// from the broker follow the same rule. Spool needs --state, and writes each message to
+	// the disk. Default empty: spool with --state, else through.
+	Durability string `mapstructure:"durability"`
+	// ConnectOffline says what becomes of a device's CONNECT while the broker is away:
+	// "accept" lets it in, what it publishes is spooled; "refuse" tells it "congestion". With
+	// durability through only refuse works. Default empty: accept with spool.
+	ConnectOffline string `mapstructure:"connect_offline"`
+	// MaxSpooledMessages is how many messages per client are spooled for the broker, 1 to
+	// 1000000; more are refused with "congestion". Each costs 8 octets of memory. Default 100000.
+	MaxSpooledMessages int `mapstructure:"max_spooled_messages"`
+	// MaxMessageAge is how old a spooled message may be when its turn to be sent to the broker
+	// comes, 1s to 8760h; older ones are dropped and counted. Default 0: of any age.
+	MaxMessageAge time.Duration `mapstructure:"max_message_age"`
+	// DrainRate is how many messages per second, of all clients together, are sent to the
+	// broker of those that were spooled while it was away, 0 to 1000000; what is published
+	// meanwhile by other clients does not wait for them. More empties the spool sooner, and
+	// leaves the broker less time for others. Default 500; 0 is no limit.
+	DrainRate int `mapstructure:"drain_rate"`
+	// DeadLetters is how many messages that the broker has refused for good are kept in the
+	// store for the operator to look at, 0 to 100000; the oldest make room. Default 1000.
+	DeadLetters int `mapstructure:"dead_letters"`
+	// MaxQueuedMessages and MaxQueuedBytes (of topics and payloads) bound what is spooled for
+	// a client that does not take its messages, as asleep; the rest waits at the broker. 0 to
+	// 100000 messages, 0 to 1073741824 octets on disk. Default 1000 and 262144.
+	MaxQueuedMessages int `mapstructure:"max_queued_messages"`
+	MaxQueuedBytes    int `mapstructure:"max_queued_bytes"`
 }
 
 // DefaultOptions returns the defaults that the fields of Options name.
@@ -131,6 +160,11 @@ func DefaultOptions() Options {
 		WriteBuffer:        256 << 10,
 		WillTimeout:        time.Minute,
 		HealthInterval:     5 * time.Second,
+		MaxSpooledMessages: 100000,
+		DrainRate:          500,
+		DeadLetters:        1000,
+		MaxQueuedMessages:  1000,
+		MaxQueuedBytes:     256 << 10,
 	}
 }
 
@@ -163,12 +197,34 @@ func (o Options) Validate() error {
 		{"reconnect_rate", o.ReconnectRate, 1, 10000},
 		{"max_pending", o.MaxPending, 1, 10000},
 		{"write_buffer", o.WriteBuffer, 4 << 10, 16 << 20},
+		{"max_spooled_messages", o.MaxSpooledMessages, 1, 1000000},
+		{"drain_rate", o.DrainRate, 0, 1000000},
+		{"dead_letters", o.DeadLetters, 0, 100000},
+		{"max_queued_messages", o.MaxQueuedMessages, 0, 100000},
+		{"max_queued_bytes", o.MaxQueuedBytes, 0, 1 << 30},
 	} {
 		if n.value < n.min || n.value > n.max {
 			return fmt.Errorf("%s: %d is not allowed: %d to %d", n.key, n.value, n.min, n.max)
 		}
 	}
+	for _, w := range []struct {
+		key, value string
+		allowed    [2]string
+	}{
+		{"durability", o.Durability, [2]string{"spool", "through"}},
+		{"connect_offline", o.ConnectOffline, [2]string{"accept", "refuse"}},
+	} {
+		if w.value != "" && w.value != w.allowed[0] && w.value != w.allowed[1] {
+			return fmt.Errorf("%s: %q is not allowed: %s or %s", w.key, w.value, w.allowed[0], w.allowed[1])
+		}
+	}
+	if o.ConnectOffline == "accept" && o.Durability == "through" {
+		return errors.New("connect_offline: accept is of no use with durability through")
+	}
 	const day = 24 * time.Hour
+	if o.MaxMessageAge != 0 && (o.MaxMessageAge < time.Second || o.MaxMessageAge > 365*day) {
+		return fmt.Errorf("max_message_age: %v is not allowed: 0, or 1s to 8760h", o.MaxMessageAge)
+	}
 	for _, d := range []struct {
 		key             string
 		value, min, max time.Duration
@@ -192,6 +248,19 @@ func (o Options) Validate() error {
 		}
 	}
 	return nil
+}
+
+// spools says whether messages are spooled, given whether there is a store.
+func (o Options) spools(stored bool) (bool, error) {
+	if !stored {
+		if o.Durability == "spool" {
+			return false, errors.New("durability: spool needs a state directory to keep messages in: --state DIR")
+		}
+		if o.ConnectOffline == "accept" {
+			return false, errors.New("connect_offline: accept needs a state directory to keep messages in: --state DIR")
+		}
+	}
+	return stored && o.Durability != "through", nil
 }
 
 // maxPassword is the longest password that MQTT can carry.

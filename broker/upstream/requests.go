@@ -1,9 +1,11 @@
 package upstream
 
 import (
+	"bytes"
 	"slices"
 
 	"mqttsn-gateway/broker"
+	"mqttsn-gateway/gateway/store"
 )
 
 // state is how far a request has come.
@@ -12,6 +14,7 @@ type state byte
 const (
 	waiting  state = iota // for the line, or for the broker's receive maximum
 	sent                  // to the broker, which has not answered
+	received              // QoS 2, spooled: PUBREC has come, which is not durable yet
 	released              // QoS 2: PUBREC has come, PUBREL is sent
 )
 
@@ -28,6 +31,12 @@ type request struct {
 	id     uint16
 	filter string
 	frame  []byte // the packet; nil once it will not be sent again
+	// Of a spooled message: its number, the octets of its record, and where what the next
+	// packet depends on is durable.
+	number uint64
+	size   int
+	mark   store.Mark
+	with   []store.Op // what is to be applied when it has succeeded
 }
 
 // requests is what one client has asked of the broker and got no answer to, in order.
@@ -36,8 +45,11 @@ type requests struct {
 	queue     []*request
 	sentCount int
 	inFlight  int // PUBLISH of QoS 1 and 2 among them: bounded by the broker's receive maximum
-	octets    int // of all frames
+	octets    int // of all frames, without those of spooled messages
 	lastID    uint16
+	floor     uint16 // identifiers up to it are for spooled messages
+	// Spooled messages among them, and the octets of their frames, which most bounds.
+	spooled, spooledOctets, most int
 	// unsure is how many identifiers are still to be used for the first time in a session
 	// that the broker has from before: it may wait for the PUBREL of any of them, and
 	// would take a new PUBLISH for the old one.
@@ -51,7 +63,7 @@ const maxID = 65535
 // identifiers.
 func (q *requests) newID() uint16 {
 	for {
-		q.lastID++
+		q.lastID = max(q.lastID+1, q.floor)
 		if q.unsure > 0 {
 			q.unsure--
 		}
@@ -67,13 +79,28 @@ func (q *requests) find(id uint16) int {
 
 func (q *requests) add(r *request) {
 	q.queue = append(q.queue, r)
-	q.octets += len(r.frame)
+	if r.number != 0 {
+		q.spooled++
+	}
+	q.count(r, len(r.frame))
+}
+
+// count counts octets of a frame that have come, or are gone.
+func (q *requests) count(r *request, octets int) {
+	if r.number != 0 {
+		q.spooledOctets += octets
+	} else {
+		q.octets += octets
+	}
 }
 
 func (q *requests) remove(i int) *request {
 	r := q.queue[i]
 	q.queue = slices.Delete(q.queue, i, i+1)
-	q.octets -= len(r.frame)
+	q.count(r, -len(r.frame))
+	if r.number != 0 {
+		q.spooled--
+	}
 	if i < q.sentCount {
 		q.sentCount--
 		if r.numbered() {
@@ -100,6 +127,9 @@ func (q *requests) rewind() {
 // publish takes a message: into the write buffer if it may go at once, else into the
 // queue. s.mu is held, as in all that follows.
 func (s *session) publish(r *broker.Request) error {
+	if r.QoS > 0 && s.spool != nil && s.broker.spooling {
+		return s.spoolPublish(r)
+	}
 	if s.busy(len(r.Topic) + len(r.Payload)) {
 		return broker.ErrBusy
 	}
@@ -115,11 +145,21 @@ func (s *session) publish(r *broker.Request) error {
 	n := &request{op: broker.Publish, token: r.Token, qos: r.QoS, retain: r.Retain}
 	if r.QoS > 0 {
 		n.id = q.newID()
+		n.with = cloned(r.With)
 	}
 	n.frame = s.appendPublish(nil, r, n.id)
 	q.add(n)
 	s.pump()
 	return nil
+}
+
+// cloned copies changes that are valid only during Do.
+func cloned(ops []store.Op) []store.Op {
+	ops = slices.Clone(ops)
+	for i := range ops {
+		ops[i].Value = bytes.Clone(ops[i].Value)
+	}
+	return ops
 }
 
 // appendPublish leaves the user properties out if the message would be too large for the
@@ -180,7 +220,7 @@ func (s *session) busy(octets int) bool {
 	if s.line != nil {
 		held += s.line.waiting()
 	}
-	return len(q.queue) >= o.MaxPending || held > 0 && held+octets > o.WriteBuffer
+	return len(q.queue)-q.spooled >= o.MaxPending || held > 0 && held+octets > o.WriteBuffer
 }
 
 // pump moves requests to the write buffer, in order, as far as the broker's receive
@@ -197,6 +237,9 @@ func (s *session) pump() {
 			s.answer(r, broker.Event{Code: code})
 			continue
 		}
+		if r.mark > 0 && r.qos != 1 && !s.durable(r.mark) {
+			break
+		}
 		if r.numbered() {
 			if q.inFlight >= s.limits.receiveMaximum { // [MQTT-3.3.4-9]
 				break
@@ -210,6 +253,7 @@ func (s *session) pump() {
 			q.sentCount++
 		}
 	}
+	s.hunger()
 	s.settled()
 }
 

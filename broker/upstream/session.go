@@ -66,6 +66,15 @@ type session struct {
 	cancel   context.CancelFunc
 	soiled   bool // in the broker's list of those with something to write
 	told     bool // the gateway was told something
+
+	spool       *spool    // nil: nothing is spooled
+	handing     bool      // leaving: another session goes on with what has not been begun
+	pausedUntil time.Time // the broker does not take spooled messages now; zero: it does
+	refusals    int       // of those in a row
+	hungry      bool      // in the feeder's lists
+	awaiting    bool
+	welcome     bool // the broker has let it in
+	elsewhere   bool // the client is connected elsewhere
 }
 
 // hello is what the next CONNECT of this session says; false if none is wanted.
@@ -97,12 +106,11 @@ func (s *session) up(l *line, ack *incoming) bool {
 	}
 	counts := &s.broker.counts
 	s.line, s.since, s.limits = l, l.born, ack.limits
+	s.welcome = true
 	if !s.accepted {
 		s.accepted = true
 		counts.connects.Add(1)
-		if ack.present {
-			s.requests.unsure = wholeLap
-		}
+		s.reached(ack.present)
 		if e := ack.limits.expiry; !s.clean && e >= 0 && e < s.broker.options.SessionExpiry {
 			s.broker.notice(0, "the broker keeps sessions for a shorter time than session_expiry", "asked", s.broker.options.SessionExpiry, "granted", e)
 		}
@@ -111,12 +119,17 @@ func (s *session) up(l *line, ack *incoming) bool {
 		counts.reconnects.Add(1)
 		s.resume(ack.present)
 	}
+	if s.spool != nil {
+		s.resumeSpool(ack.present)
+	}
 	if !ack.present && s.deliveries != nil {
-		s.deliveries.forget()
+		s.forgetSession()
 	}
 	if s.stage == joining {
-		s.stage = joined
-		s.tell(broker.Event{Kind: broker.Answered, Token: s.token, SessionPresent: ack.present})
+		s.join(ack.present)
+	}
+	if s.handing {
+		s.limit()
 	}
 	s.pump()
 	return s.line == l
@@ -169,8 +182,9 @@ func (s *session) lost(l *line, why error) {
 	} else {
 		s.failures = 0
 	}
-	if s.robbed.by(l, why, s.broker) && s.stage == joined {
+	if s.robbed.by(l, why, s.broker) && (s.stage == joined || s.spool != nil) {
 		s.broker.counts.takenOver.Add(1)
+		s.elsewhere = true
 		s.close(broker.CodeTakenOver)
 		return
 	}
@@ -179,6 +193,7 @@ func (s *session) lost(l *line, why error) {
 		if d.code == broker.CodeTakenOver {
 			// The client is connected elsewhere: it is alive, so no will [SN reference, 3.13].
 			s.broker.counts.takenOver.Add(1)
+			s.elsewhere = true
 			s.close(d.code)
 			return
 		}
@@ -197,7 +212,8 @@ func (s *session) lost(l *line, why error) {
 // detach parts the session from its line.
 func (s *session) detach() {
 	s.broker.counts.lost.Add(uint64(s.line.drop()))
-	s.line, s.since = nil, time.Now()
+	s.unload(everything)
+	s.line, s.since, s.pausedUntil = nil, time.Now(), time.Time{}
 	s.requests.rewind()
 	if s.deliveries != nil {
 		s.deliveries.rewind()
@@ -222,13 +238,16 @@ func (s *session) tick(now time.Time) (told bool) {
 	grace := s.broker.options.OutageGrace
 	switch {
 	case s.stage == joining && !now.Before(s.deadline):
-		s.refuse(broker.CodeServerUnavailable)
-	case s.stage == leaving && !now.Before(s.deadline):
-		s.end()
+		if !s.acceptOffline() {
+			s.refuse(broker.CodeServerUnavailable)
+		}
+	case s.stage == leaving && !s.deadline.IsZero() && !now.Before(s.deadline):
+		s.late()
 	case s.stage == joined && s.line == nil && grace > 0 && now.Sub(s.since) >= grace:
 		s.close(broker.CodeServerUnavailable)
 	case s.line != nil:
 		s.keepAlive(now)
+		s.tickSpool(now)
 	case !s.retryAt.IsZero() && !now.Before(s.retryAt):
 		s.retryAt = time.Time{}
 		s.broker.dialer.add(s, s.stage != joined)
@@ -252,4 +271,16 @@ func (s *session) keepAlive(now time.Time) {
 		l.took(appendPingreq(l.room()))
 		s.soil()
 	}
+}
+
+// tickSpool is what time demands of a session with a spool.
+func (s *session) tickSpool(now time.Time) {
+	if s.spool == nil {
+		return
+	}
+	if !s.pausedUntil.IsZero() && !now.Before(s.pausedUntil) {
+		s.pausedUntil = time.Time{}
+		s.hunger()
+	}
+	s.tickDown(now)
 }

@@ -32,16 +32,33 @@ type Stats struct {
 	Repeated             uint64 // messages that came again and were not passed on again
 	Malformed            uint64 // messages with a topic that is none, refused
 	Wills, WillsLost     uint64 // to publish, and not published in time
-	LastError            string // the latest trouble with the broker
-	LastErrorAt          time.Time
+	// Spooled counts messages taken into the store for the broker, Drained those that the
+	// broker has taken from there, SpoolExpired those that were older than max_message_age.
+	// SpooledNow and SpooledOctets are what is in the store, Oldest is when the oldest of it
+	// was taken, or a bit before; the zero Time if there is nothing.
+	Spooled, Drained, SpoolExpired uint64
+	SpooledNow, SpooledOctets      int
+	Oldest                         time.Time
+	// DeadLetters counts messages refused for good, DeadLettersNow those that are kept.
+	DeadLetters    uint64
+	DeadLettersNow int
+	// Kept counts messages of the broker that were put into the store, KeptExpired those that
+	// expired there, KeptNow is how many wait for their clients.
+	Kept, KeptExpired uint64
+	KeptNow           int
+	Damaged           uint64 // records that could not be understood
+	LastError         string // the latest trouble with the broker
+	LastErrorAt       time.Time
 }
 
 // counts is what is counted while running.
 type counts struct {
 	connects, reconnects, lines, sessionsLost, takenOver, published, answered, uncertain, lost,
-	delivered, repeated, malformed, wills, willsLost, innocent atomic.Uint64
-	failed [256]atomic.Uint64
-	robbed atomic.Int64 // sessions with a robbery under way
+	delivered, repeated, malformed, wills, willsLost, innocent,
+	spooled, drained, expiredUp, expiredDown, deadLetters, kept, damaged atomic.Uint64
+	spooledNow, octetsNow atomic.Int64
+	failed                [256]atomic.Uint64
+	robbed                atomic.Int64 // sessions with a robbery under way
 
 	mu      sync.Mutex
 	trouble error
@@ -72,6 +89,11 @@ func (b *Broker) Stats() Stats {
 		Wills: c.wills.Load(), WillsLost: c.willsLost.Load(),
 		Failed: make(map[broker.Code]uint64),
 	}
+	st.Spooled, st.Drained, st.SpoolExpired = c.spooled.Load(), c.drained.Load(), c.expiredUp.Load()
+	st.SpooledNow, st.SpooledOctets = int(c.spooledNow.Load()), int(c.octetsNow.Load())
+	st.DeadLetters, st.DeadLettersNow = c.deadLetters.Load(), b.deadLetters.count()
+	st.Kept, st.KeptExpired, st.Damaged = c.kept.Load(), c.expiredDown.Load(), c.damaged.Load()
+	st.Oldest = b.oldest()
 	for code := range c.failed {
 		if n := c.failed[code].Load(); n > 0 {
 			st.Failed[broker.Code(code)] = n
@@ -104,6 +126,7 @@ func (s *session) addTo(st *Stats) {
 	st.Pending += len(s.requests.queue)
 	if s.deliveries != nil {
 		st.Unacked += len(s.deliveries.open) + len(s.deliveries.old)
+		st.KeptNow += len(s.deliveries.kept)
 	}
 }
 

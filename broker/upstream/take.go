@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"mqttsn-gateway/broker"
+	"mqttsn-gateway/gateway/store"
 )
 
 // take does what a packet from the broker demands. An error ends the line.
@@ -58,28 +59,80 @@ func (s *session) deliver(l *line, in *incoming) error {
 		counts.repeated.Add(1)
 	case in.code.Failed():
 		counts.malformed.Add(1)
-		d.ack(token, in.code)
+		d.ack(token, in.code, 0)
 	default:
-		d.add(broker.Event{Kind: broker.Delivered, Token: token, QoS: in.qos, Retain: in.retain, Message: in.message})
-		s.passOn()
+		s.arrived(broker.Event{Kind: broker.Delivered, Token: token, QoS: in.qos, Retain: in.retain, Message: in.message})
 	}
 	s.acknowledge(l)
 	return nil
 }
 
+// arrived takes the message that is the last of those un-acknowledged.
+func (s *session) arrived(ev broker.Event) {
+	d := s.deliveries
+	e := &d.open[len(d.open)-1]
+	d.add(ev, e.number)
+	if s.keeps() {
+		e.message = ev.Message
+		s.shelve(d.shelving && len(d.open) >= s.broker.options.ReceiveMaximum)
+	}
+	s.passOn()
+}
+
 // passOn gives the gateway what its turn has come for.
 func (s *session) passOn() {
-	limit := s.broker.options.ReceiveMaximum
-	for ev, ok := s.deliveries.turn(limit); ok; ev, ok = s.deliveries.turn(limit) {
+	d, limit := s.deliveries, s.broker.options.ReceiveMaximum
+	if s.stage != joined {
+		return
+	}
+	for d.unanswered < limit {
+		var ev broker.Event
+		if i := d.nextKept(); i >= 0 {
+			k := &d.kept[i]
+			if k.message == nil {
+				s.hunger()
+				return
+			}
+			ev = broker.Event{Kind: broker.Delivered, Token: tokenOf(k.number), QoS: k.message.QoS, Retain: k.message.Retain, Mark: k.mark, Message: k.message}
+			k.taken, k.message = true, nil
+			d.unanswered++
+		} else {
+			if len(d.waiting) > 0 && d.waiting[0].QoS == 2 && s.keeps() {
+				return // it has to be kept first
+			}
+			var ok bool
+			if ev, ok = d.turn(limit); !ok {
+				return
+			}
+		}
 		s.broker.counts.delivered.Add(1)
 		s.tell(ev)
+	}
+}
+
+// ack takes the gateway's acknowledgement of a message.
+func (s *session) ack(r *broker.Request) {
+	d := s.deliveries
+	d.usedUp, d.shelving = time.Time{}, false
+	if !s.ackKept(r) {
+		if len(r.With) > 0 {
+			r.Mark = s.apply(r.With...)
+		}
+		d.ack(r.Token, ackCode(r.Code), r.Mark)
+	}
+	if s.keeps() {
+		s.shelve(false)
+	}
+	s.passOn()
+	if s.line != nil {
+		s.acknowledge(s.line)
 	}
 }
 
 // acknowledge sends the acknowledgements whose turn has come.
 func (s *session) acknowledge(l *line) {
 	for {
-		e, ok := s.deliveries.next()
+		e, ok := s.deliveries.next(s.durable)
 		if !ok {
 			return
 		}
@@ -99,6 +152,11 @@ func (s *session) pubrel(l *line, in *incoming) {
 	code := broker.CodeSuccess
 	if !s.deliveries.release(in.id) {
 		code = 0x92 // packet identifier not found: no error during recovery [MQTT 5, 3.7.2.1]
+	} else if s.spool != nil {
+		mark := s.apply(store.Delete(store.UpstreamUnreleased, s.spool.client, uint64(in.id)))
+		s.deliveries.promises = append(s.deliveries.promises, promise{in.id, mark})
+		s.completeDurable(l)
+		return
 	}
 	l.took(appendPubcomp(l.room(), in.id, code))
 	s.soil()

@@ -29,21 +29,30 @@ type Broker struct {
 	password []byte
 	log      *slog.Logger
 	store    store.Store // nil: nothing survives this process
+	spooling bool        // QoS 1 and 2 messages go through the store
+	offline  bool        // clients are let in while the broker is away
 	notices  notices
 	dialer   dialer
 	gate     gate
 	counts   counts
+	feeder   feeder
+	numbers  numbers
 	wake     func() // set by Serve before anything can call it
 
 	dirtyMu sync.Mutex
 	dirty   []*session // have something to write
 	spare   []*session
 
-	mu       sync.Mutex
-	closed   bool
-	sessions map[*session]struct{}
-	leaving  map[string]*session // by client id
-	idle     chan struct{}       // closed once closed and nobody is leaving
+	mu        sync.Mutex
+	closed    bool
+	sessions  map[*session]struct{}
+	leaving   map[string]*session // by client id
+	idle      chan struct{}       // closed once closed and nobody is leaving
+	spools    map[string]*spool   // by ClientID
+	undrained map[*spool]struct{} // those with messages and without a session
+	swept     time.Time
+
+	deadLetters deadLetters
 }
 
 // New makes a Broker, which Serve sets to work. The options are validated and the
@@ -57,19 +66,36 @@ func New(o Options, st store.Store, log *slog.Logger) (*Broker, error) {
 	if err != nil {
 		return nil, err
 	}
+	spools, err := o.spools(st != nil)
+	if err != nil {
+		return nil, err
+	}
 	password, err := o.readPassword()
 	if err != nil {
 		return nil, err
 	}
 	b := &Broker{
-		options:  o,
-		brokers:  brokers,
-		password: password,
-		store:    st,
-		log:      log.With("broker", strings.Join(brokers, ",")),
-		sessions: make(map[*session]struct{}),
-		leaving:  make(map[string]*session),
-		idle:     make(chan struct{}),
+		options:   o,
+		brokers:   brokers,
+		password:  password,
+		store:     st,
+		log:       log.With("broker", strings.Join(brokers, ",")),
+		sessions:  make(map[*session]struct{}),
+		leaving:   make(map[string]*session),
+		idle:      make(chan struct{}),
+		spooling:  spools,
+		offline:   spools && o.ConnectOffline != "refuse",
+		spools:    make(map[string]*spool),
+		undrained: make(map[*spool]struct{}),
+		swept:     time.Now(),
+	}
+	b.feeder.init(&b.options)
+	if st != nil {
+		b.numbers.store = st
+		st.Notify(b.feeder.ring)
+		if err := b.restore(); err != nil {
+			return nil, err
+		}
 	}
 	b.gate.init(b)
 	b.dialer.init(b)
@@ -94,6 +120,9 @@ func (b *Broker) Serve(ctx context.Context, wake func()) error {
 	var parts sync.WaitGroup
 	parts.Go(func() { b.probe(serving) })
 	parts.Go(func() { b.ticks(serving) })
+	if b.store != nil {
+		parts.Go(func() { b.feed(serving) })
+	}
 	b.dialer.start(serving)
 	<-ctx.Done()
 	b.close()
@@ -111,6 +140,7 @@ func (b *Broker) close() {
 		close(b.idle)
 	}
 	b.mu.Unlock()
+	b.handOverAll()
 	b.Flush()
 	enough := time.NewTimer(closeTime)
 	defer enough.Stop()
@@ -190,6 +220,7 @@ func (b *Broker) ticks(ctx context.Context) {
 				told = s.tick(now) || told
 			}
 			clear(all)
+			b.tickSpools(now)
 			b.dialer.tick()
 			b.gate.tick(now)
 			b.settle(told)
@@ -216,11 +247,22 @@ func (b *Broker) admit(s *session) bool {
 	b.sessions[s] = struct{}{}
 	before := b.leaving[s.id]
 	b.mu.Unlock()
-	switch {
-	case b.gate.useless():
+	if b.gate.useless() {
 		s.useless()
-	case before == nil || !before.precede(s):
+		return true
+	}
+	if before == nil && s.fresh && s.spool != nil {
+		before = s.finisher()
+	}
+	if before == nil || !before.precede(s) {
 		b.dialer.add(s, true)
+	}
+	if s.spool != nil && b.gate.away() {
+		s.mu.Lock()
+		if s.stage == joining {
+			s.acceptOffline()
+		}
+		s.mu.Unlock()
 	}
 	return true
 }
@@ -237,6 +279,9 @@ func (b *Broker) remove(s *session) {
 	b.dialer.remove(s)
 	b.mu.Lock()
 	delete(b.sessions, s)
+	if s.spool != nil {
+		b.exit(s)
+	}
 	if b.leaving[s.id] == s {
 		delete(b.leaving, s.id)
 		if b.closed && len(b.leaving) == 0 {

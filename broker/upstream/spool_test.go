@@ -1,0 +1,253 @@
+package upstream
+
+import (
+	"strconv"
+	"testing"
+	"time"
+
+	"mqttsn-gateway/broker"
+	"mqttsn-gateway/gateway/store"
+)
+
+// Messages are answered at once, with the mark of their records, and sent in order; when
+// the broker has them nothing is left in the store.
+func TestSpoolUp(t *testing.T) {
+	for qos := byte(1); qos <= 2; qos++ {
+		inHub(t, func(t *testing.T, h *hub) {
+			st := store.NewMemory()
+			p := h.begin(spoolOptions(), st)
+			d := p.device("c")
+			d.online(true)
+			for i := range 100 {
+				d.publish(broker.Token(i), "t", strconv.Itoa(i), qos)
+				if ev := d.answer(broker.Token(i), 0); ev.Mark == 0 {
+					t.Fatal("no mark")
+				}
+			}
+			time.Sleep(time.Second)
+			h.want("in order", numbered(0, 100)...)
+			if n := records(st, store.UpstreamRequest); n != 0 {
+				t.Fatalf("%d records are left", n)
+			}
+			if s := p.Stats(); s.Drained != 100 || s.SpooledNow != 0 || s.SpooledOctets != 0 {
+				t.Fatalf("%+v", s)
+			}
+			p.end()
+		})
+	}
+}
+
+func numbered(from, to int) (s []string) {
+	for i := from; i < to; i++ {
+		s = append(s, strconv.Itoa(i))
+	}
+	return s
+}
+
+func records(st *store.Memory, space store.Space) (n int) {
+	for k := range st.Records() {
+		if k.Space == space {
+			n++
+		}
+	}
+	return n
+}
+
+// A QoS 2 message is on the wire only once its record is durable, PUBREL only once it is
+// durable that the broker has it.
+func TestQoS2WaitsForTheDisk(t *testing.T) {
+	inHub(t, func(t *testing.T, h *hub) {
+		st := store.NewMemory()
+		p := h.begin(spoolOptions(), st)
+		d := p.device("c")
+		d.online(true)
+		st.Hold()
+		d.publish(1, "t", "two", 2)
+		d.answer(1, 0)
+		time.Sleep(time.Second)
+		h.set(func() {
+			if n := len(h.sessions["c"].up); n != 0 {
+				t.Fatal("sent before it was durable")
+			}
+		})
+		st.Commit()
+		time.Sleep(time.Second)
+		h.want("not released yet")
+		h.set(func() {
+			if n := len(h.sessions["c"].up); n != 1 {
+				t.Fatal("not sent")
+			}
+		})
+		st.Commit()
+		time.Sleep(time.Second)
+		h.want("released", "two")
+		p.end()
+	})
+}
+
+// The broker is away: devices are let in, what they publish waits, and is sent when the
+// broker is back, also that of a device that has gone, and after a restart.
+func TestOutage(t *testing.T) {
+	inHub(t, func(t *testing.T, h *hub) {
+		st := store.NewMemory()
+		h.set(func() { h.away = true })
+		o := spoolOptions()
+		o.DrainRate = 0
+		p := h.begin(o, st)
+		time.Sleep(2 * time.Second)
+		stays, goes := p.device("stays"), p.device("goes")
+		for _, d := range []*device{stays, goes} {
+			d.do(broker.Request{Op: broker.Connect, Token: 1, CleanSession: false})
+			if ev := d.answer(1, 0); ev.SessionPresent {
+				t.Fatalf("%+v", ev)
+			}
+		}
+		for i := range 200 {
+			stays.publish(2, "t", strconv.Itoa(i), byte(1+i%2))
+			stays.answer(2, 0)
+		}
+		goes.publish(2, "t", "left", 2)
+		goes.answer(2, 0)
+		goes.do(broker.Request{Op: broker.Disconnect})
+		time.Sleep(time.Hour)
+		if st := p.Stats(); st.SpooledNow != 201 || time.Since(st.Oldest) < time.Hour {
+			t.Fatalf("%+v", st)
+		}
+		h.crash(p)
+		p = h.begin(o, st.Crash())
+		h.set(func() { h.away = false })
+		time.Sleep(time.Minute)
+		h.set(func() {
+			if len(h.taken) != 201 {
+				t.Fatalf("%d taken, %+v", len(h.taken), p.Stats())
+			}
+			last := [2]int{-1, -1} // MQTT orders the messages of one QoS
+			for _, s := range h.taken {
+				if s == "left" {
+					continue
+				}
+				n, _ := strconv.Atoi(s)
+				if n < last[n%2] {
+					t.Fatalf("%q", h.taken)
+				}
+				last[n%2] = n
+			}
+		})
+		if s := p.Stats(); s.SpooledNow != 0 || s.Leaving != 0 {
+			t.Fatalf("%+v", s)
+		}
+		p.end()
+	})
+}
+
+// One that connects while its spool is drained goes on with it.
+func TestConnectAdoptsTheSpool(t *testing.T) {
+	for _, clean := range []bool{false, true} {
+		inHub(t, func(t *testing.T, h *hub) {
+			st := store.NewMemory()
+			o := spoolOptions()
+			o.DrainRate = 10
+			p := h.begin(o, st)
+			d := p.device("c")
+			d.online(clean)
+			h.set(func() { h.away = true; h.cut() })
+			time.Sleep(2 * time.Second)
+			for i := range 100 {
+				d.publish(2, "t", strconv.Itoa(i), 2)
+				d.answer(2, 0)
+			}
+			d.do(broker.Request{Op: broker.Disconnect})
+			h.set(func() { h.away = false })
+			time.Sleep(5 * time.Second)
+			if n := p.Stats().Leaving; n != 1 {
+				t.Fatalf("not being drained: %+v", p.Stats())
+			}
+			d.online(clean)
+			d.publish(2, "t", "100", 1)
+			d.answer(2, 0)
+			time.Sleep(20 * time.Second)
+			h.want("in order", numbered(0, 101)...)
+			p.end()
+		})
+	}
+}
+
+// While the spool of one client is drained slowly, another one does not wait.
+func TestLiveTrafficDoesNotWait(t *testing.T) {
+	inHub(t, func(t *testing.T, h *hub) {
+		o := spoolOptions()
+		o.DrainRate = 20
+		p := h.begin(o, store.NewMemory())
+		late, live := p.device("late"), p.device("live")
+		late.online(true)
+		live.online(true)
+		h.set(func() { h.away = true; h.cut() })
+		time.Sleep(2 * time.Second)
+		for range 1000 {
+			late.publish(2, "t", "late", 1)
+			late.answer(2, 0)
+		}
+		h.set(func() { h.away = false })
+		time.Sleep(5 * time.Second)
+		for range 10 {
+			before := time.Now()
+			live.publish(2, "t", "live", 1)
+			live.answer(2, 0)
+			time.Sleep(time.Second)
+			h.set(func() {
+				for i := len(h.taken) - 1; i >= 0 && h.at[i].Sub(before) >= 0; i-- {
+					if h.taken[i] == "live" {
+						if wait := h.at[i].Sub(before); wait > 10*time.Millisecond {
+							t.Fatalf("waited %v", wait)
+						}
+						return
+					}
+				}
+				t.Fatal("not sent")
+			})
+		}
+		left := p.Stats().SpooledNow
+		if left < 600 || left > 950 {
+			t.Fatalf("%d left", left)
+		}
+		time.Sleep(time.Minute)
+		if left = p.Stats().SpooledNow; left != 0 {
+			t.Fatalf("%d left", left)
+		}
+		p.end()
+	})
+}
+
+// What is waiting costs little memory: no frames are held while there is no connection,
+// and few while there is one.
+func TestSpoolMemory(t *testing.T) {
+	inHub(t, func(t *testing.T, h *hub) {
+		p := h.begin(spoolOptions(), store.NewMemory())
+		d := p.device("c")
+		d.online(true)
+		h.set(func() { h.silent = true })
+		for i := range 5000 {
+			d.publish(2, "t", strconv.Itoa(i), 1)
+			d.answer(2, 0)
+		}
+		time.Sleep(time.Second)
+		held := func() int {
+			n := 0
+			for _, s := range p.all(nil) {
+				s.mu.Lock()
+				n += len(s.requests.queue)
+				s.mu.Unlock()
+			}
+			return n
+		}
+		if n := held(); n > spoolWindow {
+			t.Fatalf("%d frames in memory", n)
+		}
+		h.set(func() { h.away = true; h.cut() })
+		time.Sleep(time.Second)
+		if n := held(); n > 0 {
+			t.Fatalf("%d frames in memory", n)
+		}
+		p.end()
+	})
+}
