@@ -35,7 +35,7 @@ func newCrashing(h *hub, m *store.Memory, steps int, delay time.Duration) *crash
 func (c *crashing) step() {
 	if c.steps--; c.steps == 0 {
 		c.halted = true
-		c.after, c.safe = c.Crash(), c.Memory.Durable()
+		c.after, c.safe = c.Crash(), c.Durable()
 		c.h.ignoring = true
 	}
 }
@@ -169,12 +169,13 @@ func crashOnce(t *testing.T, h *hub, steps, messages int, qos byte, delay time.D
 		p.run(t, d, st, messages, qos)
 	}
 	time.Sleep(20 * time.Second)
-	var first []string
-	for _, s := range h.taken {
+	var first, taken []string
+	h.set(func() { taken = slices.Clone(h.taken) })
+	for _, s := range taken {
 		if !slices.Contains(first, s) {
 			first = append(first, s)
 		} else if qos == 2 {
-			t.Errorf("step %d: doubled %q", steps, h.taken)
+			t.Errorf("step %d: doubled %q", steps, taken)
 		}
 	}
 	if want := numbered(0, messages); !slices.Equal(first, want) {

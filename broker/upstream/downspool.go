@@ -162,7 +162,7 @@ func (s *session) loadDown(n uint64, now time.Time) bool {
 	value, err := b.store.Read(key, nil)
 	var m *broker.Message
 	if err == nil {
-		_, m, err = readKept(value)
+		m, err = readKept(value)
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -79,12 +79,7 @@ func crashDelivering(t *testing.T, h *hub, steps, messages int, qos byte, delay 
 	d.do(broker.Request{Op: broker.Connect, Token: 1000})
 	time.Sleep(10 * time.Millisecond)
 	for i := range messages {
-		if s := h.sessions["c"]; s != nil {
-			h.deliver("c", strconv.Itoa(i), qos)
-		} else {
-			h.sessions["c"] = &hubSession{up: make(map[uint16]string)}
-			h.deliver("c", strconv.Itoa(i), qos)
-		}
+		h.deliver("c", strconv.Itoa(i), qos)
 		if i%2 == 1 && !st.crashed() {
 			time.Sleep(3 * time.Millisecond)
 			k.take(d, st, seen)
@@ -123,9 +118,11 @@ func crashDelivering(t *testing.T, h *hub, steps, messages int, qos byte, delay 
 	if n := records(st.Memory, store.UpstreamDelivery) + records(st.Memory, store.UpstreamUnreleased); n > 0 {
 		t.Errorf("step %d: %d records are left", steps, n)
 	}
-	if n := len(h.sessions["c"].down); n > 0 {
-		t.Errorf("step %d: %d exchanges are open at the broker", steps, n)
-	}
+	h.set(func() {
+		if n := len(h.sessions["c"].down); n > 0 {
+			t.Errorf("step %d: %d exchanges are open at the broker", steps, n)
+		}
+	})
 	b.end()
 	return crashed
 }

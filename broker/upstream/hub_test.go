@@ -36,6 +36,8 @@ type hub struct {
 	clients  []string        // that have connected
 	filters  []string        // that were subscribed to
 	ignoring bool            // what comes from the gateway
+
+	processes []*process
 }
 
 type hubSession struct {
@@ -203,6 +205,10 @@ func (h *hub) deliver(client, payload string, qos byte) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	s := h.sessions[client]
+	if s == nil {
+		s = &hubSession{up: make(map[uint16]string)}
+		h.sessions[client] = s
+	}
 	s.down = append(s.down, &hubMessage{payload: payload, qos: qos})
 	s.pump()
 }
@@ -286,13 +292,14 @@ func (h *hub) restart(keep bool) {
 	}
 }
 
-// gateway is a Broker that is served until it ends or crashes.
+// process is a Broker that is served until it ends or crashes.
 type process struct {
 	*Broker
 	t      *testing.T
 	l      *logs
 	cancel func()
 	done   chan error
+	once   sync.Once
 }
 
 // begin starts a process with what is in st.
@@ -308,15 +315,18 @@ func (h *hub) begin(o Options, st store.Store) *process {
 	p.Broker = b
 	ctx, cancel := context.WithCancel(context.Background())
 	p.cancel = cancel
+	h.processes = append(h.processes, p)
 	go func() { p.done <- b.Serve(ctx, b.Flush) }()
 	return p
 }
 
 func (p *process) end() {
-	p.cancel()
-	if err := <-p.done; err != nil {
-		p.t.Errorf("Serve: %v", err)
-	}
+	p.once.Do(func() {
+		p.cancel()
+		if err := <-p.done; err != nil {
+			p.t.Errorf("Serve: %v", err)
+		}
+	})
 }
 
 // crash ends a process of which the hub hears nothing more.
@@ -340,9 +350,14 @@ func (p *process) device(id string) *device {
 func inHub(t *testing.T, f func(t *testing.T, h *hub)) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHub(t)
+		defer func() {
+			h.restart(true)
+			for _, p := range h.processes {
+				p.end()
+			}
+			synctest.Wait()
+		}()
 		f(t, h)
-		h.restart(true)
-		synctest.Wait()
 	})
 }
 

@@ -92,7 +92,7 @@ func (b *Broker) restoreRequest(k store.Key, value []byte) error {
 }
 
 func (b *Broker) restoreDelivery(k store.Key, value []byte) error {
-	_, m, err := readKept(value)
+	m, err := readKept(value)
 	if err != nil {
 		return err
 	}

@@ -162,6 +162,6 @@ func (s *session) persist(r *broker.Request) {
 	sp.mu.Lock()
 	defer sp.mu.Unlock()
 	sp.persist = true
-	ops := append([]store.Op{store.Put(store.UpstreamSession, sp.client, 0, sp.knowledge.append(nil))}, r.With...)
+	ops := append([]store.Op{store.Put(store.UpstreamSession, sp.client, 0, sp.sessionValue())}, r.With...)
 	r.Mark = sp.apply(s.broker.store, ops...)
 }

@@ -129,7 +129,7 @@ func (sp *spool) apply(st store.Store, ops ...store.Op) store.Mark {
 
 // know writes down what is known of the session with the broker.
 func (sp *spool) know(st store.Store) store.Mark {
-	return sp.apply(st, store.Put(store.UpstreamSession, sp.client, 0, sp.knowledge.append(nil)))
+	return sp.apply(st, store.Put(store.UpstreamSession, sp.client, 0, sp.sessionValue()))
 }
 
 // numbers counts deliveries, over crashes too: how far it may count is in the store.

@@ -163,7 +163,7 @@ func TestConnectAdoptsTheSpool(t *testing.T) {
 				t.Fatalf("not being drained: %+v", p.Stats())
 			}
 			d.online(clean)
-			d.publish(2, "t", "100", 1)
+			d.publish(2, "t", "100", 2)
 			d.answer(2, 0)
 			time.Sleep(20 * time.Second)
 			h.want("in order", numbered(0, 101)...)

@@ -92,18 +92,18 @@ func appendKept(b []byte, qos byte, m *broker.Message) []byte {
 }
 
 // readKept reads an UpstreamDelivery. The payload is part of the value.
-func readKept(value []byte) (qos byte, m *broker.Message, err error) {
+func readKept(value []byte) (m *broker.Message, err error) {
 	d, err := openValue(value)
 	if err != nil {
-		return 0, nil, err
+		return nil, err
 	}
 	flags := d.Byte()
-	qos = flags & flagQoS
+	qos := flags & flagQoS
 	m = &broker.Message{QoS: qos, Retain: flags&flagRetain != 0, Expires: instant(d.Uint()), Topic: d.String(), Payload: d.Bytes()}
 	if flags >= flagWill || qos > 2 || qos == 0 {
-		return 0, nil, store.ErrValue
+		return nil, store.ErrValue
 	}
-	return qos, m, d.Err()
+	return m, d.Err()
 }
 
 // knowledge is what is to be known of a client's session with the broker after a crash.
@@ -115,14 +115,14 @@ type knowledge struct {
 	ended   time.Time
 }
 
-func (k *knowledge) append(b []byte) []byte {
+func (k *knowledge) sessionValue() []byte {
 	var flags byte
 	for i, set := range []bool{k.clean, k.persist, k.reached, k.unsure} {
 		if set {
 			flags |= 1 << i
 		}
 	}
-	return binary.AppendUvarint(append(b, valueVersion, flags), millis(k.ended))
+	return binary.AppendUvarint([]byte{valueVersion, flags}, millis(k.ended))
 }
 
 func readKnowledge(value []byte) (k knowledge, err error) {

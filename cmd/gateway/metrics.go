@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"time"
 
 	"mqttsn-gateway/broker"
 	"mqttsn-gateway/broker/upstream"
@@ -59,6 +60,23 @@ var upstreamTable = []metric[upstream.Stats]{
 	counter("mqttsn_gateway_upstream_messages_delivered_total", "Messages of the broker passed on to clients.", func(s upstream.Stats) uint64 { return s.Delivered }),
 	counter("mqttsn_gateway_upstream_messages_repeated_total", "Messages that the broker sent again and that were not passed on again.", func(s upstream.Stats) uint64 { return s.Repeated }),
 	counter("mqttsn_gateway_upstream_messages_malformed_total", "Messages of the broker with a topic that is none, refused.", func(s upstream.Stats) uint64 { return s.Malformed }),
+	gauge("mqttsn_gateway_upstream_spooled", "Messages in the store that wait to be published at the broker.", func(s upstream.Stats) int { return s.SpooledNow }),
+	gauge("mqttsn_gateway_upstream_spooled_octets", "Octets of those messages.", func(s upstream.Stats) int { return s.SpooledOctets }),
+	gauge("mqttsn_gateway_upstream_spooled_age_seconds", "Age of the oldest of those messages, or a bit more; 0 if there is none.", func(s upstream.Stats) int {
+		if s.Oldest.IsZero() {
+			return 0
+		}
+		return max(0, int(time.Since(s.Oldest).Seconds()))
+	}),
+	counter("mqttsn_gateway_upstream_messages_spooled_total", "Messages of clients taken into the store for the broker.", func(s upstream.Stats) uint64 { return s.Spooled }),
+	counter("mqttsn_gateway_upstream_messages_drained_total", "Messages that the broker has taken from the store.", func(s upstream.Stats) uint64 { return s.Drained }),
+	counter("mqttsn_gateway_upstream_messages_expired_total", "Messages dropped from the store because they were older than max_message_age.", func(s upstream.Stats) uint64 { return s.SpoolExpired }),
+	gauge("mqttsn_gateway_upstream_dead_letters", "Messages refused by the broker for good that are kept in the store.", func(s upstream.Stats) int { return s.DeadLettersNow }),
+	counter("mqttsn_gateway_upstream_dead_letters_total", "Messages in the store that the broker has refused for good.", func(s upstream.Stats) uint64 { return s.DeadLetters }),
+	gauge("mqttsn_gateway_upstream_kept", "Messages of the broker in the store that wait for connected clients.", func(s upstream.Stats) int { return s.KeptNow }),
+	counter("mqttsn_gateway_upstream_messages_kept_total", "Messages of the broker that were put into the store.", func(s upstream.Stats) uint64 { return s.Kept }),
+	counter("mqttsn_gateway_upstream_kept_expired_total", "Messages of the broker that have expired in the store.", func(s upstream.Stats) uint64 { return s.KeptExpired }),
+	counter("mqttsn_gateway_upstream_records_damaged_total", "Records in the store that cannot be understood; they are left there.", func(s upstream.Stats) uint64 { return s.Damaged }),
 	counter("mqttsn_gateway_upstream_wills_total", "Wills that were to be published for lost clients.", func(s upstream.Stats) uint64 { return s.Wills }),
 	counter("mqttsn_gateway_upstream_wills_lost_total", "Wills that could not be published in time.", func(s upstream.Stats) uint64 { return s.WillsLost }),
 }
