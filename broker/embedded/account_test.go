@@ -165,7 +165,7 @@ func TestEveryMessageIsAccountedFor(t *testing.T) {
 						d := s.queue.at(i)
 						queued++
 						octets += d.message.size()
-						if d.id == 0 {
+						if !d.sent {
 							unsent++
 						}
 					}

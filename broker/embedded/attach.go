@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"mqttsn-gateway/broker"
+	"mqttsn-gateway/gateway/store"
 )
 
 // attachment is what a client wants when it connects.
@@ -12,7 +13,8 @@ type attachment struct {
 	expiry time.Duration // how long the session is kept when the client has gone
 	window uint16        // how many messages may be in flight to it
 	will   *will
-	mount  *mount // nil for none
+	mount  *mount     // nil for none
+	with   []store.Op // what is to be durable with it
 }
 
 // attach connects a client, by its line, to its session, resumed or new. There is one
@@ -31,15 +33,23 @@ func (b *Broker) attach(id string, l line, o *attachment) broker.Code {
 		b.mu.Unlock()
 		return broker.CodeQuota
 	}
+	if s == nil && o.expiry > 0 && b.storeAtLeast(store.Crowded) {
+		b.mu.Unlock()
+		b.limited.deny(storeLimit)
+		return broker.CodeQuota
+	}
+	r := b.gather()
 	if s != nil {
 		s.mu.Lock()
-		ends := o.clean || s.mount != o.mount || s.expiry == 0 || s.line == nil && s.due <= b.now()
-		last = s.supersede(l, ends)
+		ends := o.clean || s.mount != o.mount || s.endsWith(l) || s.line == nil && s.due <= b.now()
+		last = s.supersede(l, ends, r)
 		if ends {
 			if s.line == nil && s.due <= b.now() {
 				b.stats.expired.Add(1)
 			}
-			s.finish()
+			s.gather(r)
+			s.finish(r)
+			s.gather(nil)
 			s.mu.Unlock()
 			s = nil
 		}
@@ -47,17 +57,18 @@ func (b *Broker) attach(id string, l line, o *attachment) broker.Code {
 	present := s != nil
 	if s == nil {
 		if len(b.sessions) >= b.options.MaxSessions {
+			b.commit(r)
 			b.mu.Unlock()
 			b.publishWill(last)
 			return broker.CodeQuota
 		}
-		s = &session{broker: b, id: id, mount: o.mount}
+		s = &session{broker: b, id: id, mount: o.mount, ledger: b.newLedger()}
 		b.sessions[id] = s
 		b.stats.sessions.Add(1)
 		s.mu.Lock()
 		s.keep(len(id))
 	}
-	s.attach(l, o, present)
+	s.attach(l, o, present, r)
 	s.mu.Unlock()
 	b.mu.Unlock()
 	b.publishWill(last)
@@ -90,10 +101,11 @@ func (b *Broker) mayAttach(s *session, id string, w *will) bool {
 // A connection that is taken over was not ended by its client, so its will is published
 // [MQTT-3.1.2-8], unless it has a delay and the session goes on [MQTT-3.1.3-9]. A device
 // that connects again over the same Conn was not lost: its old will is just replaced.
-func (s *session) supersede(l line, ends bool) *will {
+func (s *session) supersede(l line, ends bool, r *records) *will {
 	w := s.will
 	s.setWill(nil)
 	if s.line == l {
+		s.deleteWill(r, w)
 		return nil
 	}
 	if s.line != nil {
@@ -105,44 +117,70 @@ func (s *session) supersede(l line, ends bool) *will {
 		s.dropBacklog()
 	}
 	if w != nil && w.delay > 0 && !ends {
+		s.deleteWill(r, w)
 		return nil
 	}
 	return w
 }
 
-// detach ends a client's connection; lost says that its will is to be published. Nothing
-// happens if the session has another line by now.
-func (b *Broker) detach(s *session, l line, lost bool) {
+// endsWith reports whether the session has ended with its last connection, now that the
+// client comes by l. One of a sleeper that a restart has cut short has not, if it is the
+// gateway that goes on with it: broker.Persist. The caller holds s.mu.
+func (s *session) endsWith(l line) bool {
+	if s.ledger != nil && s.ledger.restored && s.ledger.persisted {
+		_, device := l.(*device)
+		return !device
+	}
+	return s.expiry == 0
+}
+
+// detach ends a client's connection; lost says that its will is to be published. What with
+// has is to be durable with that, at the mark. Nothing happens if the session has another
+// line by now.
+func (b *Broker) detach(s *session, l line, lost bool, with ...store.Op) store.Mark {
 	b.mu.Lock()
 	s.mu.Lock()
 	if s.line != l {
 		s.mu.Unlock()
 		b.mu.Unlock()
-		return
+		return b.apply(with...)
 	}
+	r := b.gather()
 	w := s.will
-	if !lost || b.closing {
+	switch {
+	case !lost:
+		s.deleteWill(r, w)
 		w = nil
+	case b.closing:
+		w = nil // after a restart it is still to be published, if the store has it
 	}
 	s.setWill(nil)
 	s.line = nil
 	b.stats.connected.Add(-1)
 	s.queue.land()
+	s.gather(r)
 	s.dropBacklog()
 	if s.expiry == 0 { // the session ends now, and with it a will's delay [MQTT-3.1.3-9]
-		s.finish()
+		s.finish(r)
 	} else {
 		s.due = after(b.now(), s.expiry)
 		if w != nil && w.delay > 0 {
 			w.due = after(b.now(), w.delay)
 			s.setWill(w)
+			s.putWill(r)
 			w = nil
 		}
+		s.putSession(r)
 		s.file()
 	}
+	if w == nil {
+		r.add(with)
+		with = nil
+	}
+	mark := s.gathered(r)
 	s.mu.Unlock()
 	b.mu.Unlock()
-	b.publishWill(w)
+	return max(mark, b.publishWill(w, with...))
 }
 
 // longestExpiry is how long a session may be kept.
@@ -178,13 +216,17 @@ func (b *Broker) expire() {
 		var w *will
 		switch {
 		case s.ended:
+			w, s.will = s.will, nil // of a session that has ended before a restart
 			b.deadlines.remove(s)
 		case s.line != nil:
 			s.sweep()
 			s.file()
 		case s.due <= now:
 			w = s.will
-			s.finish()
+			r := b.gather()
+			s.gather(r)
+			s.finish(r)
+			s.gathered(r)
 			b.stats.expired.Add(1)
 		default:
 			if s.will != nil && s.will.due <= now {

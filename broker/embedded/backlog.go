@@ -104,7 +104,7 @@ func (s *session) sendBacklog(t *tally) bool {
 	switch {
 	case m == nil:
 	case d.qos > 0:
-		s.enqueue(d, t) // there is room: all that was queued is in flight
+		s.keepOne(d, t) // there is room: all that was queued is in flight
 	default:
 		switch why := s.passKept(&d, t); why {
 		case slowClient:
@@ -129,7 +129,7 @@ func (s *session) dropBacklog() {
 		case d.qos == 0:
 			s.broker.stats.drop(clientAway)
 		case !s.full(m):
-			s.enqueue(d, &t)
+			s.keepOne(d, &t)
 		}
 		s.backlog.skip(s)
 	}

@@ -41,13 +41,14 @@ type Broker struct {
 	clients   clients
 	limited   limited
 	incoming  incoming
-	lastMark  atomic.Uint64 // of what was applied to the store, see latest
+	numbers   numbers
 	wake      func()        // set before there is a goroutine that calls it
 }
 
 // New makes a broker and opens its listeners: MQTT clients can connect, and are served
 // once Serve runs. Devices can be served at once. What has to survive a crash is kept in st,
-// if it is not nil. The options are validated.
+// if it is not nil, and what is there is loaded: an error says what of it cannot be read.
+// The options are validated.
 func New(o Options, st store.Store, log *slog.Logger) (*Broker, error) {
 	if err := o.Validate(); err != nil {
 		return nil, err
@@ -71,6 +72,10 @@ func New(o Options, st store.Store, log *slog.Logger) (*Broker, error) {
 	b.journal.log, b.journal.now = log, b.now
 	b.watch()
 	if err := b.listen(); err != nil {
+		return nil, err
+	}
+	if err := b.load(); err != nil {
+		_ = b.Close()
 		return nil, err
 	}
 	return b, nil

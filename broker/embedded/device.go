@@ -37,6 +37,8 @@ func (d *device) Do(r *broker.Request) error {
 	switch r.Op {
 	case broker.Publish:
 		d.publish(r)
+	case broker.Persist:
+		return d.persist(r)
 	case broker.Subscribe:
 		return d.subscribe(r)
 	case broker.Unsubscribe:
@@ -50,7 +52,7 @@ func (d *device) Do(r *broker.Request) error {
 			d.retellWill(r)
 		}
 		d.leave()
-		d.broker.detach(d.session, d, r.Op == broker.Abandon)
+		r.Mark = d.broker.detach(d.session, d, r.Op == broker.Abandon, r.With...)
 	}
 	return nil
 }
@@ -65,6 +67,7 @@ func (d *device) attach(r *broker.Request) {
 		clean:  r.CleanSession,
 		window: uint16(d.broker.options.DeviceInflight),
 		will:   d.will(r),
+		with:   r.With,
 	}
 	if !r.CleanSession {
 		o.expiry = d.broker.longestExpiry()
@@ -80,6 +83,12 @@ func (d *device) attach(r *broker.Request) {
 	}
 	if code.Failed() {
 		d.answer(r, broker.Event{Code: code})
+		return
+	}
+	if s := d.session; s.ledger != nil {
+		s.mu.Lock()
+		r.Mark = s.mark()
+		s.mu.Unlock()
 	}
 }
 
@@ -131,13 +140,17 @@ func (d *device) publish(r *broker.Request) {
 		p.Topic, p.Payload, p.QoS, p.Retain = route.topic, r.Payload, r.QoS, r.Retain
 		p.from, p.refuse = d.id, r.QoS > 0
 		p.properties, p.steady = d.carried(r.User), true
+		if len(r.With) > 0 {
+			p.with(r.With...)
+		}
 		if code = b.publish(p, route); !code.Failed() {
 			b.stats.take(p)
 		}
+		r.Mark = p.mark
 		p.release()
 	}
 	if r.QoS > 0 {
-		d.answer(r, broker.Event{Code: code})
+		d.answer(r, broker.Event{Code: code, Mark: r.Mark})
 	}
 }
 
@@ -170,10 +183,13 @@ func (d *device) ack(r *broker.Request) error {
 	if s.line != d {
 		return broker.ErrClosed
 	}
-	if i, ok := s.queue.inFlight(uint16(r.Token)); ok && r.Token <= 0xFFFF {
-		s.complete(i, &t)
-		d.broker.stats.add(&t)
+	i, ok := s.queue.withToken(r.Token)
+	if !ok {
+		r.Mark = d.broker.apply(r.With...) // it has gone by itself
+		return nil
 	}
+	r.Mark = s.complete(i, &t, r.With...)
+	d.broker.stats.add(&t)
 	return nil
 }
 
@@ -184,7 +200,18 @@ func (d *device) setWill(r *broker.Request) error {
 	if s.line != d {
 		return broker.ErrClosed
 	}
-	s.setWill(d.will(r))
+	r.Mark = s.replaceWill(d.will(r), r.With)
+	return nil
+}
+
+func (d *device) persist(r *broker.Request) error {
+	s := d.session
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.line != d {
+		return broker.ErrClosed
+	}
+	r.Mark = s.persist(r.With)
 	return nil
 }
 
@@ -201,7 +228,7 @@ func (d *device) accept(s *session, present bool) {
 	if !d.live.Swap(true) {
 		d.broker.stats.devices.Add(1)
 	}
-	d.broker.tell(d.to, broker.Event{Kind: broker.Answered, Token: d.connect, SessionPresent: present})
+	d.broker.tell(d.to, broker.Event{Kind: broker.Answered, Token: d.connect, SessionPresent: present, Mark: s.mark()})
 }
 
 // pass hands over a QoS 0 message: line.
@@ -216,9 +243,14 @@ func (d *device) send(m *delivery, again bool) reason {
 	if !again {
 		d.broker.stats.sentBytes.Add(uint64(len(m.message.Payload)))
 	}
+	var mark store.Mark
+	if m.qos == 2 {
+		mark = d.session.mark() // or a crash could let it come again by another token
+	}
 	d.broker.tell(d.to, broker.Event{
 		Kind:    broker.Delivered,
-		Token:   broker.Token(m.id),
+		Mark:    mark,
+		Token:   m.token(),
 		QoS:     m.qos,
 		Retain:  m.retain,
 		Message: &m.message.Message,

@@ -35,20 +35,26 @@ func (s *session) sweep() bool {
 	}
 	s.sweepAt = 0
 	var t tally
+	r := s.broker.gather()
 	s.queue.filter(func(d *delivery) bool {
 		m := d.message
 		switch {
-		case d.id != 0 || m.expires == 0:
+		case d.sent || m.expires == 0:
 			return true
 		case m.expires > now:
 			s.sweepAt = sooner(s.sweepAt, m.expires)
 			return true
+		case d.record&pending != 0: // its publisher is not done with it
+			s.sweepAt = sooner(s.sweepAt, now+1)
+			return true
 		}
+		s.discard(r, d)
 		t.queued--
 		t.queuedBytes -= int64(m.size())
 		t.held -= m.letGo()
 		return false
 	})
+	s.broker.commit(r)
 	s.broker.stats.dropped[expired].Add(uint64(-t.queued))
 	dropped := t.queued < 0
 	s.broker.stats.add(&t)

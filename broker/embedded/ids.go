@@ -1,5 +1,7 @@
 package embedded
 
+import "math/bits"
+
 // idSet is a set of packet identifiers. It grows with its spread, to some 12 KiB for all
 // of them. The nil set is empty and can only be read.
 type idSet map[byte]*[4]uint64
@@ -20,6 +22,17 @@ func (s idSet) add(id uint16) (grown bool) {
 	}
 	page[id>>6&3] |= 1 << (id & 63)
 	return grown
+}
+
+// each calls f for every identifier.
+func (s idSet) each(f func(id uint16)) {
+	for high, page := range s {
+		for i, word := range page {
+			for ; word != 0; word &= word - 1 {
+				f(uint16(high)<<8 | uint16(i)<<6 | uint16(bits.TrailingZeros64(word)))
+			}
+		}
+	}
 }
 
 func (s idSet) remove(id uint16) (shrunk bool) {

@@ -25,6 +25,7 @@ const (
 	sharedLimit                  // shared ones among them
 	subscriptionBytesLimit       // octets of them
 	sessionBytesLimit            // octets of all sessions
+	storeLimit                   // of the store: it takes no new sessions
 	limits
 	firstSlowing = connectRateLimit   // from here on connections are not refused
 	firstDenying = subscriptionsLimit // and from here on it is requests that are
@@ -45,6 +46,7 @@ var limitNames = [limits]string{
 	sharedLimit:            "max_shared_subscriptions",
 	subscriptionBytesLimit: "max_subscription_bytes",
 	sessionBytesLimit:      "max_session_bytes_total",
+	storeLimit:             "store",
 }
 
 // limited counts who has met with a limit, and keeps the log from being flooded with it.

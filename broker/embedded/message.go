@@ -22,9 +22,10 @@ type message struct {
 	// expires is the instant at which the message is worth nothing any more, in the
 	// broker's time; 0: never.
 	expires time.Duration
-	stored  uint64 // its number among the retained ones, see retained.last; 0: it is none
-	weight  int32  // what the properties count against limits, see weigh
-	holders int32  // how many queues it is in, see hold
+	stored  uint64  // its number among the retained ones, see retained.last; 0: it is none
+	weight  int32   // what the properties count against limits, see weigh
+	holders int32   // how many queues it is in, see hold
+	shared  *shared // as a record; nil for none
 }
 
 // size is what a message counts against limits in octets.
@@ -52,8 +53,11 @@ type publication struct {
 	refuse bool
 	// records is what is to be durable together with the message; nil for nothing. mark is
 	// where it is, after publish; 0 if there was nothing.
-	records *records
-	mark    store.Mark
+	records  *records
+	mark     store.Mark
+	retained bool // it has become the retained message of its topic
+	alone    bool // there is one receiver at most
+	accepted bool // long ago: it is taken however full the store is
 	// tally is what was not counted yet of where it went.
 	tally tally
 }
@@ -63,6 +67,9 @@ var publications = sync.Pool{New: func() any { return new(publication) }}
 func newPublication() *publication { return publications.Get().(*publication) }
 
 func (p *publication) release() {
+	if p.records != nil {
+		p.records.release()
+	}
 	frames := p.frames
 	for i, f := range frames {
 		if frames[i] = f[:0]; cap(f) > keepBuffer {

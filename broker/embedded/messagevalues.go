@@ -145,7 +145,7 @@ func appendMessage(b []byte, m *message, topic string, now clock) []byte {
 	if p := m.properties; p != nil {
 		if p.PayloadFormat.Set {
 			set(messagePayloadFormat)
-			b = append(b, byte(p.PayloadFormat.Value))
+			b = append(b, p.PayloadFormat.Value)
 		}
 		for _, part := range []struct {
 			flag byte

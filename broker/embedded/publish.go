@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"mqttsn-gateway/broker"
+	"mqttsn-gateway/gateway/store"
 )
 
 // publish passes a message on to whom its route says. When it returns, the message is in
@@ -11,8 +12,8 @@ import (
 // counted; only then may its publisher be told that the broker has it. The code is what
 // the publisher is told.
 //
-// Whoever makes queues durable does it here: what publish has queued is to be on disk
-// before its callers acknowledge.
+// What of it is to survive a crash is applied to the store in one step, with what
+// publication.with has added. Its publisher is answered when p.mark is durable.
 func (b *Broker) publish(p *publication, r *route) broker.Code {
 	if p.kept == nil && !p.steady { // what many messages share counts for none of them
 		p.weigh()
@@ -20,6 +21,9 @@ func (b *Broker) publish(p *publication, r *route) broker.Code {
 	if p.refuse && b.filled(true) && r.queues() {
 		b.refuseFilled()
 		return broker.CodeQuota // its publisher keeps it
+	}
+	if b.storeAtLeast(store.Full) && p.QoS > 0 && !p.accepted && (p.Retain && len(p.Payload) > 0 || r.isDurable()) {
+		return b.refuseStoreFull() // its publisher keeps it
 	}
 	if p.Retain {
 		// Subscribers see the messages of a topic in the order in which they replaced
@@ -49,6 +53,7 @@ const flushAt = 1 << 20
 func (b *Broker) fanOut(p *publication, r *route) {
 	copied := 0
 	p.many = len(r.targets) > 1
+	p.alone = len(r.targets)+len(r.groups) == 1
 	for i := range r.targets {
 		if copied += len(p.Payload); copied > flushAt {
 			b.Flush()
@@ -65,6 +70,7 @@ func (b *Broker) fanOut(p *publication, r *route) {
 	for i := range r.groups {
 		r.groups[i].share(p)
 	}
+	p.keepQueued(b)
 	b.stats.add(&p.tally)
 }
 
@@ -89,28 +95,81 @@ func (g *group) share(p *publication) {
 // [MQTT-3.3.1-6]. It reports false if there is no room.
 func (b *Broker) retain(p *publication) bool {
 	if len(p.Payload) == 0 {
-		b.retained.remove(p.Topic)
+		p.replaced(b, b.retained.remove(p.Topic))
 		return true
 	}
-	if b.retained.set(p.keep()) {
+	if !p.accepted && b.storeAtLeast(store.Full) { // QoS 0: nobody has to be told
+		b.stats.drop(storeFull)
 		return true
 	}
-	if b.retained.sweep(b.now()) && b.retained.set(p.keep()) {
-		return true
+	m := p.keep()
+	if b.store != nil {
+		m.shared = &shared{retained: b.number()}
 	}
-	b.stats.drop(retainedFull)
-	return false
+	old, ok := b.retained.set(m)
+	if !ok && b.sweepRetained() {
+		old, ok = b.retained.set(m)
+	}
+	if !ok {
+		b.stats.drop(retainedFull)
+		return false
+	}
+	if b.store != nil {
+		p.with()
+		p.retained = true
+		p.replaced(b, old)
+	}
+	return true
 }
 
-// publishWill publishes a will; nil is none.
-func (b *Broker) publishWill(w *will) {
+// replaced deletes the record of a message that is not retained any more; nil is none.
+func (p *publication) replaced(b *Broker, old *message) {
+	if old != nil && b.store != nil {
+		p.with()
+		old.forgetRetained(p.records)
+	}
+}
+
+// forgetRetained deletes the record of a message that is not retained any more.
+func (m *message) forgetRetained(r *records) {
+	sh := m.shared
+	r.delete(store.MQTTRetained, m.Topic, sh.retained)
+	sh.mu.Lock()
+	refers := sh.retainedShared
+	sh.retainedShared = false
+	sh.mu.Unlock()
+	if refers {
+		m.unshare(r)
+	}
+}
+
+// sweepRetained forgets the retained messages that have expired, and reports whether there
+// was anything.
+func (b *Broker) sweepRetained() bool {
+	gone := b.retained.sweep(b.now())
+	if r := b.gather(); r != nil {
+		for _, m := range gone {
+			m.forgetRetained(r)
+		}
+		b.commit(r)
+	}
+	return len(gone) > 0
+}
+
+// publishWill publishes a will, nil for none, and together with that deletes its record and
+// applies what else there is: a crash leaves a will that is still to be published, or one
+// that was.
+func (b *Broker) publishWill(w *will, with ...store.Op) store.Mark {
 	if w == nil {
-		return
+		return b.apply(with...)
+	}
+	if w.number != 0 {
+		with = append(with[:len(with):len(with)], store.Delete(store.MQTTSession, w.message.from, w.number))
 	}
 	r, code := b.topics.route(w.message.Topic)
 	if code.Failed() {
 		b.stats.refuse(code)
-		return
+		return b.apply(with...)
 	}
 	if w.expiry.Set {
 		w.message.expireAt(b, b.now()+time.Duration(w.expiry.Value)*time.Second)
@@ -118,8 +177,14 @@ func (b *Broker) publishWill(w *will) {
 	w.message.weigh()
 	p := newPublication()
 	p.carry(&w.message)
+	p.accepted = true
+	if b.store != nil && len(with) > 0 {
+		p.with(with...)
+	}
 	if !b.publish(p, r).Failed() {
 		b.stats.take(p)
 	}
+	mark := p.mark
 	p.release()
+	return mark
 }

@@ -1,16 +1,29 @@
 package embedded
 
+import "mqttsn-gateway/broker"
+
 // delivery is a QoS 1 or 2 message on its way to one client, or one of QoS 0 that is
 // queued as well, see queue_qos0_messages.
 type delivery struct {
 	message *message
 	rare    *rare  // for its subscription identifiers; nil for none
-	id      uint16 // packet identifier, and a device's token; 0: not sent yet
+	number  uint64 // with a store: names it, and its low 32 bits are a device's token
+	id      uint16 // packet identifier, and without a store a device's token; 0: none yet
 	qos     byte
+	record  byte // what the store knows of it, see pending
+	sent    bool // it may have been sent before
 	retain  bool // as the client gets to see it
 	// released says that the client has a QoS 2 message (PUBREC came): PUBREL is to
 	// be sent, or was, and only PUBCOMP is outstanding.
 	released bool
+}
+
+// token names the delivery to a device.
+func (d *delivery) token() broker.Token {
+	if d.number != 0 {
+		return broker.Token(d.number)
+	}
+	return broker.Token(d.id)
 }
 
 // queue holds the deliveries of one session, oldest first [MQTT-4.6.0-1]. The first sent
@@ -58,6 +71,26 @@ func (q *queue) land() {
 // inFlight is the position of the delivery in flight with that id.
 func (q *queue) inFlight(id uint16) (at int, ok bool) {
 	for i := range int(q.sent) {
+		if q.at(i).id == id {
+			return i, true
+		}
+	}
+	return 0, false
+}
+
+// withToken is the position of the delivery in flight to a device that has the token.
+func (q *queue) withToken(token broker.Token) (at int, ok bool) {
+	for i := range int(q.sent) {
+		if q.at(i).token() == token {
+			return i, true
+		}
+	}
+	return 0, false
+}
+
+// find is the position of the delivery with that id, in flight or not.
+func (q *queue) find(id uint16) (at int, ok bool) {
+	for i := range q.len() {
 		if q.at(i).id == id {
 			return i, true
 		}

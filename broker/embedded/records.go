@@ -2,6 +2,7 @@ package embedded
 
 import (
 	"sync"
+	"sync/atomic"
 
 	"mqttsn-gateway/gateway/store"
 )
@@ -12,7 +13,7 @@ import (
 type records struct {
 	ops    []store.Op
 	buf    []byte    // of the values; what ops refers to may also be an earlier piece of memory
-	queued []queuing // deliveries that a publish has put into queues, see publication.commit
+	queued []queuing // deliveries that a publish has put into queues, see publication.keepQueued
 }
 
 var gathered = sync.Pool{New: func() any { return new(records) }}
@@ -35,17 +36,18 @@ func (b *Broker) commit(r *records) store.Mark {
 	return mark
 }
 
+// keepOps is how many changes a records may have had to be used again.
+const keepOps = 1024
+
 func (r *records) release() {
+	if cap(r.buf) > keepBuffer || cap(r.ops) > keepOps || cap(r.queued) > keepOps {
+		return
+	}
 	clear(r.ops)
 	clear(r.queued)
 	r.ops, r.queued, r.buf = r.ops[:0], r.queued[:0], r.buf[:0]
-	if cap(r.buf) <= keepBuffer && cap(r.ops) <= keepOps {
-		gathered.Put(r)
-	}
+	gathered.Put(r)
 }
-
-// keepOps is how many changes a records may have had to be used again.
-const keepOps = 1024
 
 // add adds changes that somebody else has made.
 func (r *records) add(ops []store.Op) {
@@ -71,20 +73,42 @@ func (b *Broker) apply(ops ...store.Op) store.Mark {
 	if b.store == nil || len(ops) == 0 {
 		return 0
 	}
-	mark := b.store.Apply(ops...)
-	for {
-		last := b.lastMark.Load()
-		if uint64(mark) <= last || b.lastMark.CompareAndSwap(last, uint64(mark)) {
-			return mark
-		}
-	}
+	return b.store.Apply(ops...)
 }
 
-// latest is the mark of what was applied last; 0 for nothing.
-func (b *Broker) latest() store.Mark { return store.Mark(b.lastMark.Load()) }
+// numbers number what the store keeps: deliveries, messages, wills, subscriptions. None is
+// given twice, also after a crash, so that whoever deletes a record never meets with
+// another one, and so that the tokens of deliveries to devices are never used again.
+type numbers struct {
+	last     atomic.Uint64
+	reserved atomic.Uint64 // up to here, without: the store knows
+	mu       sync.Mutex
+}
 
-// queuing is a delivery that waits in a queue for its record to be applied.
-type queuing struct {
-	to     *session
-	number uint64
+// numberBlock is how many numbers are reserved at a time: what a crash wastes at most.
+const numberBlock = 1 << 16
+
+// number is a new number. They grow, and their low 32 bits are never 0.
+func (b *Broker) number() uint64 {
+	n := b.numbers.last.Add(1)
+	for uint32(n) == 0 {
+		n = b.numbers.last.Add(1)
+	}
+	if n >= b.numbers.reserved.Load() {
+		b.reserve(n)
+	}
+	return n
+}
+
+// reserve makes sure that a number is not given again. What refers to it is applied later,
+// so that it is not durable before.
+func (b *Broker) reserve(n uint64) {
+	b.numbers.mu.Lock()
+	defer b.numbers.mu.Unlock()
+	if n < b.numbers.reserved.Load() {
+		return
+	}
+	n += numberBlock
+	b.apply(store.Put(store.MQTTMessage, "", 0, appendReserved(nil, n)))
+	b.numbers.reserved.Store(n)
 }

@@ -50,23 +50,33 @@ const shelfCost = 64
 // shelves is what the levels of a topic count.
 func shelves(topic string) int { return shelfCost * (1 + strings.Count(topic, "/")) }
 
-// set keeps m as the retained message of its topic. It reports false, and changes
-// nothing, if there is no room for it.
-func (r *retained) set(m *message) bool {
+// set keeps m as the retained message of its topic, and returns the one that it replaces,
+// nil for none. It reports false, and changes nothing, if there is no room for it.
+func (r *retained) set(m *message) (old *message, ok bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	count, bytes, cost := 1, m.size(), shelves(m.Topic)
-	if old := r.find(m.Topic); old != nil {
-		count, bytes, cost = 0, m.size()-old.size(), 0
+	count, bytes := 1, m.size()+shelves(m.Topic)
+	if old = r.find(m.Topic); old != nil {
+		count, bytes = 0, m.size()-old.size()
 	}
-	if r.count+count > r.maxMessages || r.bytes+bytes+r.cost+cost > r.maxBytes && bytes+cost > 0 {
-		return false
+	if r.count+count > r.maxMessages || r.bytes+r.cost+bytes > r.maxBytes && bytes > 0 {
+		return nil, false
 	}
+	r.put(m, old)
+	return old, true
+}
+
+// put is set however little room there is. The caller holds r.mu.
+func (r *retained) put(m, old *message) {
 	r.last++
 	m.stored = r.last
-	r.count += count
-	r.bytes += bytes
-	r.cost += cost
+	r.bytes += m.size()
+	if old != nil {
+		r.bytes -= old.size()
+	} else {
+		r.count++
+		r.cost += shelves(m.Topic)
+	}
 	s := &r.root
 	for rest, more := m.Topic, true; more; {
 		var level string
@@ -79,7 +89,6 @@ func (r *retained) set(m *message) bool {
 		s = c
 	}
 	s.message = m
-	return true
 }
 
 // now is the number of the message that was retained last.
@@ -111,11 +120,14 @@ func (r *retained) current(m *message) bool {
 	return isSys(m.Topic) || r.find(m.Topic) == m
 }
 
-// remove forgets the retained message of a topic, if there is one.
-func (r *retained) remove(topic string) {
+// remove forgets the retained message of a topic, and returns it; nil for none.
+func (r *retained) remove(topic string) (old *message) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.root.remove(r, topic)
+	if old = r.find(topic); old != nil {
+		r.root.remove(r, topic)
+	}
+	return old
 }
 
 // forget forgets the message on a shelf. The caller holds r.mu.
@@ -142,30 +154,30 @@ func (s *shelf) remove(r *retained, topic string) {
 	}
 }
 
-// sweep forgets what has expired at now, and reports whether there was anything. It is
-// done once a second at most: it visits all messages.
-func (r *retained) sweep(now time.Duration) bool {
+// sweep forgets what has expired at now, and returns it. It is done once a second at most:
+// it visits all messages.
+func (r *retained) sweep(now time.Duration) (gone []*message) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if now < r.nextSweep {
-		return false
+		return nil
 	}
 	r.nextSweep = now + time.Second
-	before := r.count
-	r.root.sweep(r, now)
-	return r.count < before
+	return r.root.sweep(r, now, nil)
 }
 
-func (s *shelf) sweep(r *retained, now time.Duration) {
+func (s *shelf) sweep(r *retained, now time.Duration, gone []*message) []*message {
 	for level, c := range s.children.all() {
 		if m := c.message; m != nil && m.expires != 0 && m.expires <= now {
 			r.forget(c)
+			gone = append(gone, m)
 		}
-		c.sweep(r, now)
+		gone = c.sweep(r, now, gone)
 		if c.empty() {
 			s.children.remove(level)
 		}
 	}
+	return gone
 }
 
 func (r *retained) stats() (count, bytes int) {

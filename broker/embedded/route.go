@@ -68,6 +68,28 @@ func (r *route) queues() bool {
 	return false
 }
 
+// isDurable reports whether somebody gets the messages whose session survives a crash.
+func (r *route) isDurable() bool {
+	for i := range r.targets {
+		if r.targets[i].isDurable() {
+			return true
+		}
+	}
+	for i := range r.groups {
+		if slices.ContainsFunc(r.groups[i].members, func(t target) bool { return t.isDurable() }) {
+			return true
+		}
+	}
+	return false
+}
+
+// isDurable reports whether the receiver's queue survives a crash, and is used.
+func (t *target) isDurable() bool {
+	t.to.mu.Lock()
+	defer t.to.mu.Unlock()
+	return t.qos > 0 && t.to.isDurable()
+}
+
 // match makes the route of a topic. The caller holds t.mu for writing.
 func (t *topics) match(topic string) *route {
 	r := &route{topic: topic, begin: t.changes.begin(topic)}

@@ -67,6 +67,7 @@ type session struct {
 // will is a message to be published when its client is lost.
 type will struct {
 	message message
+	number  uint64                // of its record, 0 for none
 	expiry  mqtt.Optional[uint32] // of the message, in seconds from its publication on
 	delay   time.Duration
 	due     time.Duration // when it is published, while the client is away
@@ -115,10 +116,20 @@ func (s *session) take(p *publication, qos byte, retain bool, r *rare) {
 	switch {
 	case s.ended: // its subscription has ended with it
 	case s.isQueued(qos):
-		if !s.full(&p.message) {
-			s.enqueue(delivery{message: p.keep(), rare: r, qos: qos, retain: retain}, &p.tally)
-			s.pump(&p.tally)
+		if s.full(&p.message) {
+			return
 		}
+		if qos > 0 && p.QoS == 0 && !p.accepted && s.isDurable() && b.storeAtLeast(store.Full) {
+			b.stats.drop(storeFull)
+			return
+		}
+		d := delivery{message: p.keep(), rare: r, qos: qos, retain: retain}
+		if qos > 0 && s.isDurable() {
+			s.promise(p, d)
+			return
+		}
+		s.enqueue(d, &p.tally)
+		s.pump(&p.tally)
 	case s.line == nil:
 		b.stats.drop(clientAway)
 	default:
@@ -168,6 +179,9 @@ func (s *session) full(m *message) bool {
 
 // enqueue queues a QoS 1 or 2 message. The caller holds s.mu.
 func (s *session) enqueue(d delivery, t *tally) {
+	if s.ledger != nil && d.number == 0 {
+		d.number = s.broker.number()
+	}
 	s.queue.push(d)
 	t.queued++
 	t.queuedBytes += int64(d.message.size())
@@ -177,7 +191,11 @@ func (s *session) enqueue(d delivery, t *tally) {
 
 // remove takes the delivery number i out of the queue. The caller holds s.mu.
 func (s *session) remove(i int, t *tally) {
-	m := s.queue.at(i).message
+	d := s.queue.at(i)
+	if d.record&kept != 0 {
+		s.discardNow(d)
+	}
+	m := d.message
 	t.queued--
 	t.queuedBytes -= int64(m.size())
 	t.held -= m.letGo()
@@ -209,36 +227,64 @@ func (s *session) sendQueue(t *tally) bool {
 			}
 			continue
 		}
-		again := d.id != 0
-		if !again {
-			if m := d.message; m.expires != 0 && m.expires <= s.broker.now() {
-				s.drop(int(q.sent), expired, false, t)
-				continue
-			}
-			if d.id = s.lastID%0xFFFF + 1; d.id == q.at(0).id && q.sent > 0 {
-				// The oldest one was not acknowledged while all other identifiers
-				// were used: the window is closed.
-				d.id = 0
+		if d.record&pending != 0 {
+			return false // its publisher goes on with the queue
+		}
+		if m := d.message; !d.sent && m.expires != 0 && m.expires <= s.broker.now() {
+			s.drop(int(q.sent), expired, false, t)
+			continue
+		}
+		last := s.lastID
+		if d.id == 0 && !s.usesTokens() {
+			id, ok := s.nextID()
+			if !ok {
 				return false
 			}
+			d.id, s.lastID = id, id
+			if d.qos == 2 && d.record&kept != 0 {
+				s.noteFlight(d)
+				last = id
+			}
 		}
-		switch why := s.line.send(d, again); why {
+		switch why := s.line.send(d, d.sent); why {
 		case noReason:
-			if !again {
-				s.lastID = d.id
+			if !d.sent {
+				d.sent = true
 				t.sent[d.qos]++
 			}
 			q.fly()
 		case noRoom:
-			if !again {
-				d.id = 0
+			if s.lastID != last {
+				d.id, s.lastID = 0, last
 			}
 			return false
 		default:
-			s.drop(int(q.sent), why, again, t)
+			s.lastID = last
+			s.drop(int(q.sent), why, d.sent, t)
 		}
 	}
 	return s.open()
+}
+
+// usesTokens reports whether the client knows its deliveries by their numbers.
+func (s *session) usesTokens() bool { return s.ledger != nil && s.ledger.device }
+
+// nextID is the next packet identifier. ok is false if the oldest delivery was not
+// acknowledged while all others were used: the window is closed.
+func (s *session) nextID() (id uint16, ok bool) {
+	q := &s.queue
+	id = s.lastID%0xFFFF + 1
+	if s.ledger == nil || len(s.ledger.scattered) == 0 {
+		return id, q.len() == 0 || id != q.at(0).id
+	}
+	// Those from before a restart may be in any order.
+	for range 0xFFFF {
+		if _, used := q.find(id); !used {
+			return id, true
+		}
+		id = id%0xFFFF + 1
+	}
+	return 0, false
 }
 
 // drop takes the delivery number i out of the queue, for a reason. One that was sent
@@ -253,40 +299,41 @@ func (s *session) drop(i int, why reason, sent bool, t *tally) {
 // complete removes the delivery number i, which the client has acknowledged, and goes on.
 // What else is to be durable with it is in with. The caller holds s.mu.
 func (s *session) complete(i int, t *tally, with ...store.Op) store.Mark {
-	s.remove(i, t)
-	mark := s.broker.apply(with...)
+	var mark store.Mark
+	if len(with) > 0 || s.queue.at(i).record&kept != 0 {
+		r := s.broker.gather()
+		r.add(with)
+		s.gather(r)
+		s.remove(i, t)
+		s.gather(nil)
+		mark = s.broker.commit(r) // nobody waits for that who waits for s.mark
+	} else {
+		s.remove(i, t)
+	}
 	s.pump(t)
 	return mark
 }
 
-// release notes that the client has a QoS 2 message. PUBREL is sent once that is durable.
-// The caller holds s.mu.
-func (s *session) release(d *delivery) store.Mark {
-	d.released = true
-	return 0
-}
-
-// receivedOp is the record of a QoS 2 message from the client that it has not released.
-func (s *session) receivedOp(id uint16) store.Op {
-	return store.Put(store.MQTTReceived, s.id, uint64(id), nil)
-}
-
-// forgetReceived forgets the record of a QoS 2 message that the client has released.
-// PUBCOMP is sent once that is durable. The caller holds s.mu.
-func (s *session) forgetReceived(id uint16) store.Mark { return 0 }
-
 // attach connects the client: what it had not acknowledged comes again, then what waits.
 // The caller holds s.mu.
-func (s *session) attach(l line, o *attachment, present bool) {
+func (s *session) attach(l line, o *attachment, present bool, r *records) {
 	if s.line == nil {
 		s.broker.stats.arrive()
 	}
+	_, device := l.(*device)
+	expiry := o.expiry
+	if s.ledger != nil && s.ledger.restored && s.ledger.persisted {
+		expiry = 0 // it ends as it would have ended
+	}
 	s.setWill(o.will)
-	s.line, s.expiry, s.window = l, o.expiry, o.window
+	s.line, s.expiry, s.window = l, expiry, o.window
 	s.told = false
 	s.queue.land()
 	var t tally
-	if _, device := l.(*device); device {
+	s.gather(r)
+	s.keepAttached(r, device)
+	r.add(o.with)
+	if device {
 		// A device completes QoS 2 in one step. What an MQTT client of the same name had
 		// received but not completed is complete.
 		for i := 0; i < s.queue.len(); {
@@ -297,16 +344,20 @@ func (s *session) attach(l line, o *attachment, present bool) {
 			s.remove(i, &t)
 		}
 	}
+	s.gathered(r)
 	l.accept(s, present)
 	s.pump(&t)
 	s.file()
 	s.broker.stats.add(&t)
 }
 
-// finish ends the session and forgets all of it. The caller holds the broker's lock and
-// s.mu.
-func (s *session) finish() {
+// finish ends the session and forgets all of it, but for what the store has of a will that
+// is to be published. The caller holds the broker's lock and s.mu.
+func (s *session) finish(r *records) {
 	s.dropBacklog()
+	if s.isDurable() {
+		s.forgetFrom(r)
+	}
 	delete(s.broker.sessions, s.id)
 	s.broker.stats.sessions.Add(-1)
 	if s.line != nil {
@@ -319,7 +370,7 @@ func (s *session) finish() {
 	}
 	var t tally
 	for s.queue.len() > 0 {
-		s.drop(0, sessionEnded, s.queue.at(0).id != 0, &t)
+		s.drop(0, sessionEnded, s.queue.at(0).sent, &t)
 	}
 	s.broker.stats.add(&t)
 	s.filters, s.queue, s.received, s.backlog = filters{}, queue{}, nil, nil

@@ -23,6 +23,7 @@ const (
 	notAllowed          // to publish there
 	outsideMount        // QoS 0 to 2, and the client's listener does not show it
 	retainedFull        // too many retained messages: passed on, but not retained
+	storeFull           // the store has no room: not taken from a publisher, or not retained, or not queued
 	reasons
 )
 
@@ -38,6 +39,7 @@ var reasonNames = [reasons]string{
 	notAllowed:   "not_authorized",
 	outsideMount: "outside_mount_point",
 	retainedFull: "retained_full",
+	storeFull:    "store_full",
 }
 
 // counters is what the broker counts all the time, as [Stats] explains it.
@@ -54,6 +56,7 @@ type counters struct {
 	connections, devices     atomic.Int64
 	accepted, connects       atomic.Uint64
 	sessions                 atomic.Int64
+	restored                 atomic.Uint64
 	connected, most          atomic.Int64
 	takeovers, expired       atomic.Uint64
 	ends, refusedConnects    byCode
@@ -162,7 +165,8 @@ type Stats struct {
 	Slowed map[string]uint64
 	// Denied counts requests of clients that were refused, by the limit that they have met
 	// with: max_subscriptions, max_shared_subscriptions and max_subscription_bytes refuse
-	// subscriptions, max_session_bytes_total these, CONNECTs and QoS 2 messages.
+	// subscriptions, max_session_bytes_total these, CONNECTs and QoS 2 messages, store new
+	// sessions that are to survive a crash, while the store is crowded.
 	Denied map[string]uint64
 	// Connects counts the CONNECT packets that came, and the connects of devices.
 	Connects uint64
@@ -182,6 +186,9 @@ type Stats struct {
 	// counts those that have ended because their client stayed away for too long.
 	Sessions int
 	Expired  uint64
+	// Restored counts the messages that were found in the store at the start, waiting for
+	// their clients, each for each client, without those that may have been sent before.
+	Restored uint64
 	// SessionBytes is what sessions cost in memory, about, without their queues.
 	// max_session_bytes_total bounds it.
 	SessionBytes int
@@ -213,8 +220,9 @@ type Stats struct {
 	// Dropped counts messages that did not reach a subscriber, by reason: queue_full,
 	// client_away (QoS 0), slow_client (QoS 0), packet_too_large, expired, session_ended,
 	// outside_mount_point; those not taken from a publisher: invalid_topic, not_authorized;
-	// broker_full, which can be either; and those not retained: retained_full, which are
-	// passed on all the same, unless their publisher could be told.
+	// broker_full and store_full, which can be either; and those not retained: retained_full
+	// and, with QoS 0, store_full, which are passed on all the same, unless their publisher
+	// could be told.
 	Dropped map[string]uint64
 }
 
@@ -231,6 +239,7 @@ func (b *Broker) Stats() Stats {
 		Takeovers:       c.takeovers.Load(),
 		Sessions:        int(c.sessions.Load()),
 		Expired:         c.expired.Load(),
+		Restored:        c.restored.Load(),
 		QueuedMessages:  int(c.queued.Load()),
 		QueuedBytes:     int(c.queuedBytes.Load()),
 		HeldBytes:       int(c.held.Load() + c.delayedBytes.Load()),

@@ -26,10 +26,15 @@ func (s *session) subscribe(l line, with []store.Op, all []wanted, answer func(s
 		s.mu.Unlock()
 		return false
 	}
+	r, failed := s.broker.gather(), false
 	for i := range all {
-		s.add(&all[i])
+		s.add(r, &all[i])
+		failed = failed || all[i].code.Failed()
 	}
-	answer(s.broker.apply(with...))
+	if !failed {
+		r.add(with)
+	}
+	answer(s.gathered(r))
 	s.mu.Unlock()
 	for i := range all {
 		if all[i].retained && !s.remember(l, &all[i]) {
@@ -73,7 +78,7 @@ func (s *session) remember(l line, w *wanted) bool {
 }
 
 // add makes one subscription.
-func (s *session) add(w *wanted) {
+func (s *session) add(r *records, w *wanted) {
 	b := s.broker
 	if w.code.Failed() {
 		return
@@ -94,6 +99,7 @@ func (s *session) add(w *wanted) {
 		s.filters.add(w.filter)
 		s.keep(filterCost(w.filter))
 	}
+	s.noteSubscription(r, w.filter, &w.sub)
 	if share, _ := splitShare(w.filter); share != "" {
 		return // no retained messages for those who share [MQTT 5, 4.8.2]
 	}
@@ -110,15 +116,17 @@ func (s *session) unsubscribe(l line, with []store.Op, filters []string) (existe
 	if s.line != l {
 		return nil, 0, false
 	}
+	r := s.broker.gather()
+	r.add(with)
 	for _, f := range filters {
 		removed := s.broker.topics.unsubscribe(f, s)
 		if removed {
-			s.filters.remove(f)
+			s.dropFilter(r, f)
 			s.keep(-filterCost(f))
 		}
 		existed = append(existed, removed)
 	}
-	return existed, s.broker.apply(with...), true
+	return existed, s.gathered(r), true
 }
 
 // subscribe handles SUBSCRIBE. SUBACK goes out before retained messages do.

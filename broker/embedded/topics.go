@@ -187,6 +187,22 @@ func (t *topics) unsubscribe(filter string, to *session) (removed bool) {
 	return removed
 }
 
+// of is a session's subscription to a filter, which there is.
+func (t *topics) of(filter string, to *session) (sub subscription) {
+	share, filter := splitShare(filter)
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	s := t.exact[filter]
+	if hasWildcard(filter) {
+		s = &t.root.leaf(filter).subscribers
+	}
+	s = s.group(share)
+	if at, ok := s.find(to); ok {
+		sub = s.list[at]
+	}
+	return sub
+}
+
 func (t *topics) account(share, filter string, n int) {
 	t.count += n
 	if share != "" {

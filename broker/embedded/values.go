@@ -146,7 +146,7 @@ func readExpiry(d *store.Decoder) time.Duration {
 
 // savedWill is what is kept of a will.
 type savedWill struct {
-	will will
+	will *will
 	due  instant
 	away bool // it is due at that instant
 }
@@ -175,6 +175,7 @@ func decodeWill(v []byte, now clock) (w savedWill, err error) {
 	if err != nil {
 		return w, err
 	}
+	w.will = new(will)
 	flags := d.Byte()
 	w.will.delay = readDuration(d, time.Second)
 	if flags&willExpires != 0 {
