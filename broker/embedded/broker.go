@@ -42,7 +42,7 @@ type Broker struct {
 	limited   limited
 	incoming  incoming
 	numbers   numbers
-	wake      func()        // set before there is a goroutine that calls it
+	wake      func() // set before there is a goroutine that calls it
 }
 
 // New makes a broker and opens its listeners: MQTT clients can connect, and are served

@@ -25,6 +25,7 @@ var embeddedTable = []metric[embedded.Stats]{
 	gauge("mqttsn_gateway_embedded_retained_messages", "Messages that are retained.", func(s embedded.Stats) int { return s.RetainedMessages }),
 	gauge("mqttsn_gateway_embedded_retained_bytes", "Octets of topics, payloads and properties of the messages that are retained: what mqtt.max_retained_bytes counts but for the levels of topics.", func(s embedded.Stats) int { return s.RetainedBytes }),
 	gauge("mqttsn_gateway_embedded_queue_messages", "Messages with QoS 1 and 2 that wait for clients or for their acknowledgement, counted for each client.", func(s embedded.Stats) int { return s.QueuedMessages }),
+	counter("mqttsn_gateway_embedded_restored_messages_total", "Messages that were found in the state directory at the start, waiting for clients that had not been sent them, counted for each client.", func(s embedded.Stats) uint64 { return s.Restored }),
 	gauge("mqttsn_gateway_embedded_queue_bytes", "Octets of topics, payloads and properties of the messages that wait, counted for each client.", func(s embedded.Stats) int { return s.QueuedBytes }),
 	gauge("mqttsn_gateway_embedded_held_bytes", "Memory, about, of what waits for all clients together: mqtt.max_queued_bytes_total bounds it.", func(s embedded.Stats) int { return s.HeldBytes }),
 	gauge("mqttsn_gateway_embedded_delayed_packets", "Packets on their way to MQTT clients that do not take them as fast as they come.", func(s embedded.Stats) int { return s.DelayedPackets }),
