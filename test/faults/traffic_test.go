@@ -1,0 +1,119 @@
+package faults
+
+import (
+	"fmt"
+	"sync/atomic"
+	"testing"
+	"time"
+)
+
+// traffic is a ring of devices, each of which receives what the one before it publishes,
+// and an MQTT client with a session that stays which receives all of it.
+type traffic struct {
+	testing.TB
+	ledger   *Ledger
+	fleet    *fleet
+	listener *listener
+	// limit is how many messages the devices publish at least; flow keeps them publishing.
+	limit, begun atomic.Int64
+	flow         atomic.Bool
+	// stall is after which time without any progress nothing more is waited for.
+	stall time.Duration
+}
+
+// copiesAfterKills is the share of QoS 1 messages that may come twice.
+const copiesAfterKills = 0.05
+
+// newTraffic starts devices that reach the gateway at one address, and the MQTT client
+// that reaches the broker at another one. adapt changes devices before they start.
+func newTraffic(t testing.TB, devices int, gateway, broker string, pause time.Duration, adapt ...func(*device)) *traffic {
+	t.Helper()
+	r := &traffic{TB: t, ledger: NewLedger(), fleet: &fleet{}, stall: patience / 2}
+	var publishers []uint32
+	for i := range devices {
+		publishers = append(publishers, uint32(i+1))
+		before := uint32((i+devices-1)%devices + 1)
+		d := newDevice(t, r.ledger, gateway, fmt.Sprintf("device-%d", i+1), uint32(i+1))
+		d.topics, d.filters = topicsOf(d.publisher), topicsOf(before)
+		d.pause, d.more, d.copies = pause, r.more, copiesAfterKills
+		for _, change := range adapt {
+			change(d)
+		}
+		r.ledger.Subscribe(d.id, d.copies, before)
+		r.fleet.add(t, d)
+	}
+	r.ledger.Subscribe("listener", copiesAfterKills, publishers...)
+	r.listener = listen(t, r.ledger, broker, "listener", "up/#")
+	eventually(t, "all have subscribed", func() bool { return r.listener.ready.Load() && r.fleet.settled() })
+	return r
+}
+
+func topicsOf(publisher uint32) []string {
+	return []string{fmt.Sprintf("up/%d/one", publisher), fmt.Sprintf("up/%d/two", publisher)}
+}
+
+func (r *traffic) more() bool {
+	if r.flow.Load() || r.begun.Load() < r.limit.Load() {
+		r.begun.Add(1)
+		return true
+	}
+	return false
+}
+
+// publish has the devices publish messages until the faults are over, and so many at
+// least, and waits until all has arrived that was acknowledged.
+func (r *traffic) publish(messages int, faults func()) {
+	r.Helper()
+	r.limit.Store(int64(messages))
+	r.flow.Store(true)
+	began := time.Now()
+	faults()
+	r.flow.Store(false)
+	r.finish("all is acknowledged", func() bool { return r.begun.Load() >= int64(messages) && r.fleet.resting() }, func() int { return int(r.begun.Load()) })
+	r.Logf("published in %v", time.Since(began).Round(time.Millisecond))
+	r.finish("all has arrived", func() bool { return r.ledger.Missing() == 0 }, r.ledger.Missing)
+}
+
+// finish waits as long as a figure goes on changing.
+func (r *traffic) finish(what string, done func() bool, figure func() int) {
+	last, since := figure(), time.Now()
+	within(time.Hour, func() bool {
+		if now := figure(); now != last {
+			last, since = now, time.Now()
+		}
+		return done() || time.Since(since) > r.stall
+	})
+	if !done() {
+		r.Logf("%s: not after %v without progress", what, r.stall)
+	}
+}
+
+// verdict ends the traffic and has it judged, together with the counters of a gateway
+// that has had time to come to rest.
+func (r *traffic) verdict(g *gateway) (Verdict, figures) {
+	r.Helper()
+	g.ready()
+	within(patience/4, func() bool { return g.counters().balanced() })
+	r.ledger.Count(g.counters())
+	met := r.fleet.stop()
+	r.listener.stop()
+	v := r.ledger.Judge()
+	r.Logf("seed %d: %s; devices met %+v; the slowest of %d starts took %v", *seed, v, met, g.lives, g.slowest.Round(time.Millisecond))
+	return v, met
+}
+
+// judge fails the test if anything was wrong, a device was refused anything, or it was
+// told that the gateway does not know it or its topic ids.
+func (r *traffic) judge(g *gateway) {
+	r.Helper()
+	v, met := r.verdict(g)
+	if !v.Good() {
+		r.Error("the oracle has found faults")
+	}
+	if n := r.listener.lost.Load(); n != 0 {
+		r.Errorf("the broker lost the session of the MQTT client %d times", n)
+	}
+	if met.unknownIDs+met.refusals > 0 {
+		r.Errorf("devices were refused or told that their topic ids are unknown: %+v", met)
+	}
+}
