@@ -104,7 +104,9 @@ func (d *disk) apply(ops []store.Op) bool {
 }
 
 // hold takes a packet of the step that is going on.
-func (d *disk) hold(b []byte, boot int) { d.held = append(d.held, heldPacket{0, slices.Clone(b), boot}) }
+func (d *disk) hold(b []byte, boot int) {
+	d.held = append(d.held, heldPacket{0, slices.Clone(b), boot})
+}
 
 // end ends the step: what it has applied is what its packets wait for.
 func (d *disk) end(records []store.Op, mark store.Mark) bool {

@@ -354,8 +354,8 @@ type modelBroker struct {
 	unacked   []modelMessage
 	got       map[string]int // payloads published by the device
 	uncertain map[string]bool
-	persisted bool                    // the session survives a crash, though it is a clean one
-	wills     int                     // published
+	persisted bool // the session survives a crash, though it is a clean one
+	wills     int  // published
 	will      bool
 	open      map[broker.Token]string // QoS 2 publishes that are not answered
 	refused   []string                // payloads that the session refused
