@@ -21,6 +21,7 @@ func (g *gateway) kills(rnd *rand.Rand, times int, longest time.Duration) func()
 // TestKillWithoutState is the negative control: without a state directory the same kills
 // lose messages, and the oracle tells.
 func TestKillWithoutState(t *testing.T) {
+	beside(t)
 	g := newGateway(t)
 	g.state = ""
 	g.start()

@@ -26,6 +26,11 @@ func TestMain(m *testing.M) { os.Exit(runAll(m)) }
 
 func runAll(m *testing.M) int {
 	flag.Parse()
+	parallelGiven := false
+	flag.Visit(func(f *flag.Flag) { parallelGiven = parallelGiven || f.Name == "test.parallel" })
+	if !parallelGiven {
+		_ = flag.Set("test.parallel", "4") // they wait most of the time
+	}
 	if n, err := strconv.ParseUint(os.Getenv("FAULTS_SEED"), 10, 64); err == nil && *seed == 0 {
 		*seed = n
 	}
@@ -74,4 +79,12 @@ func form[T any](short, full T) T {
 		return full
 	}
 	return short
+}
+
+// beside lets tests in their short form run beside each other: they wait most of the time.
+// Full forms have the machine for themselves, for they tell figures.
+func beside(t *testing.T) {
+	if !long {
+		t.Parallel()
+	}
 }

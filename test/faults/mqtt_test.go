@@ -16,9 +16,10 @@ type listener struct {
 	id, addr, filter string
 	ledger           *Ledger
 	unreleased       map[uint16]bool
-	// ready is set once it has subscribed; lost counts sessions that the broker has lost.
-	ready atomic.Bool
-	lost  atomic.Int32
+	// ready is set once it has subscribed; connects counts how often it has connected, lost
+	// how often the broker had lost its session.
+	ready          atomic.Bool
+	connects, lost atomic.Int32
 
 	mu      sync.Mutex
 	conn    net.Conn
@@ -94,6 +95,7 @@ func (s *listener) hear(conn net.Conn, p *packets.ControlPacket) bool {
 		if c.ReasonCode != 0 {
 			return false
 		}
+		s.connects.Add(1)
 		if c.SessionPresent && s.ready.Load() {
 			return true
 		}

@@ -53,7 +53,8 @@ func NewLedger() *Ledger {
 
 // Subscribe says that a subscriber has to receive what is acknowledged to the publishers,
 // and which share of messages with QoS 1 may come more than once: some come again after
-// every kill, and many over a medium that loses acknowledgements.
+// every kill, and +Inf is for a medium that loses acknowledgements. What all subscribers
+// may have is judged together.
 func (l *Ledger) Subscribe(name string, copies float64, publishers ...uint32) {
 	l.mu.Lock()
 	defer l.mu.Unlock()

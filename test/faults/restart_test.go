@@ -13,6 +13,7 @@ const sessionsAtRestart = 10_000
 // TestRestartWithManySessions: a gateway with many sleeping clients that is killed serves
 // again within 2 s, be it the first, the last or any other client that wakes up.
 func TestRestartWithManySessions(t *testing.T) {
+	beside(t)
 	g := newGateway(t)
 	g.start()
 	const workers = 50

@@ -95,7 +95,7 @@ func (s *sleeper) wake() error {
 	if err := s.ask(&mqttsn.Pingreq{ClientID: []byte(s.id)}, is[*mqttsn.Pingresp]); err != nil {
 		return err
 	}
-	if p, err := s.receive(time.Now().Add(20 * time.Millisecond)); err == nil {
+	if p, err := s.receive(time.Now().Add(20 * time.Millisecond)); err == nil && !is[*mqttsn.Pingresp](p) {
 		return fmt.Errorf("%s: %v after PINGRESP", s.id, p.Type())
 	}
 	return nil

@@ -98,7 +98,8 @@ func (r *traffic) verdict(g *gateway) (Verdict, figures) {
 	met := r.fleet.stop()
 	r.listener.stop()
 	v := r.ledger.Judge()
-	r.Logf("seed %d: %s; devices met %+v; the slowest of %d starts took %v", *seed, v, met, g.lives, g.slowest.Round(time.Millisecond))
+	r.Logf("seed %d: %s; devices met %+v; the MQTT client connected %d times; the slowest of %d starts took %v",
+		*seed, v, met, r.listener.connects.Load(), g.lives, g.slowest.Round(time.Millisecond))
 	return v, met
 }
 
