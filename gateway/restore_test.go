@@ -155,6 +155,34 @@ func TestSleeperWakesAfterACrash(t *testing.T) {
 	})
 }
 
+// A PUBREC that comes before the broker has brought the message again does not end the
+// exchange: the client would not know the message any more when it does come.
+func TestPubrecBeforeTheMessageIsBack(t *testing.T) {
+	r := newRestartable(t, nil)
+	r.from(1, resume("a"))
+	r.from(1, mqttsn.Subscribe{QoS: 2, TopicIDType: mqttsn.TopicShort, TopicID: shortTopic("ab"), MsgID: 1})
+	r.want("1 CONNACK accepted", "1 SUBACK")
+	r.publish("ab", 2)
+	p, _ := mqttsn.Decode(r.link.sent[0])
+	id := p.(*mqttsn.Publish).MsgID
+	r.want("1 PUBLISH")
+	r.broker.Hold(broker.Delivered)
+	r.restart()
+	r.from(1, mqttsn.Pubrec{MsgID: id})
+	r.want()
+	r.broker.Release()
+	r.gateway.settle()
+	p, _ = mqttsn.Decode(r.link.sent[0])
+	if again := p.(*mqttsn.Publish); again.MsgID != id || !again.DUP {
+		t.Errorf("the message comes again as %+v, its MsgId was %d", again, id)
+	}
+	r.want("1 PUBLISH")
+	r.from(1, mqttsn.Pubrec{MsgID: id})
+	r.want("1 PUBREL")
+	r.from(1, mqttsn.Pubcomp{MsgID: id})
+	r.gateway.check(t)
+}
+
 // What a device has registered before a crash is understood after it.
 func TestTopicIDsOutliveACrash(t *testing.T) {
 	both(t, func(t *testing.T, restart func(*restartable)) {

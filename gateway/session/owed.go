@@ -115,5 +115,10 @@ func (s *Session) inUse(msgID uint16) bool {
 	if msgID == s.hand.msgID || msgID == s.hand.regMsgID {
 		return true
 	}
+	return s.owesID(msgID)
+}
+
+// owesID reports whether a MsgId of ours stands for a message that is owed.
+func (s *Session) owesID(msgID uint16) bool {
 	return s.kept != nil && slices.ContainsFunc(s.kept.owed, func(r handRecord) bool { return r.msgID == msgID })
 }

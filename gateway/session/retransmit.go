@@ -164,12 +164,16 @@ func (s *Session) refusedQoS0(t instant, p *mqttsn.Puback) {
 }
 
 // packetPubrec takes the first answer to a QoS 2 PUBLISH: the client has the message.
-// For one that is not known, PUBREL lets the client finish.
+// For one that is not known, PUBREL lets the client finish. One that was on its way before a
+// crash is known, but not which message that is: the broker brings it again, and the client
+// has to know it until then.
 func (s *Session) packetPubrec(t instant, p *mqttsn.Pubrec, fx *Effects) {
 	h := &s.hand
 	if h.msg == nil || h.qos != 2 || !h.sent || h.msgID != p.MsgID {
 		fx.drop(Repeated)
-		fx.pubrel(p.MsgID)
+		if !s.owesID(p.MsgID) {
+			fx.pubrel(p.MsgID)
+		}
 		return
 	}
 	first := h.phase != releasing
