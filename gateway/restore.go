@@ -61,9 +61,11 @@ func (g *Gateway) restore() error {
 func (g *Gateway) restorePlaces() (orphans int, err error) {
 	links := make(map[string]*intake)
 	for _, in := range g.intakes {
-		if in.identifier == nil {
-			links[in.link.Name()] = in
+		name := in.link.Name()
+		if _, twice := links[name]; twice || in.identifier != nil {
+			in = nil // nobody is found there
 		}
+		links[name] = in
 	}
 	var nobody []store.Op
 	err = g.store.All(store.ClientPlace, func(k store.Key, value []byte) error {
