@@ -30,6 +30,9 @@ type crowd struct {
 	owed     []map[string]bool // to each device: the messages that were acknowledged
 	got      []map[string]int  // by each device
 	messages int               // acknowledged
+
+	patience time.Duration  // for what is owed in the end
+	times    map[string]int // a message was published, if not once
 }
 
 const crowdSize = 24
@@ -183,7 +186,7 @@ func (c *crowd) run(seed uint64, meddle func(r *rand.Rand)) {
 	for _, w := range devices {
 		w.connect(ctx)
 		done.Go(func() {
-			for deadline := time.Now().Add(time.Hour); !c.settled(w.number) && time.Now().Before(deadline); <-time.After(time.Second) {
+			for deadline := time.Now().Add(c.patience); !c.settled(w.number) && time.Now().Before(deadline); <-time.After(time.Second) {
 				if w.device.Ping(ctx) != nil {
 					w.connect(ctx)
 				}
@@ -222,7 +225,7 @@ func (c *crowd) judge() {
 			}
 		}
 		for payload, n := range c.got[i] {
-			if qos, _ := strconv.Atoi(payload[len(payload)-1:]); n > 1 && qos == 2 && i%4 != 3 {
+			if qos, _ := strconv.Atoi(payload[len(payload)-1:]); n > max(1, c.times[payload]) && qos == 2 && i%4 != 3 {
 				again++
 				c.Errorf("device %d got the QoS 2 message %s %d times", i, payload, n)
 			}
@@ -235,7 +238,7 @@ func (c *crowd) judge() {
 // devices, against a broker.
 func stress(t *testing.T, seed uint64, b broker.Broker, meddle func(r *rand.Rand)) {
 	faults := network.Faults{Loss: 0.05, Duplicate: 0.03, Reorder: 0.03, DelayMin: time.Millisecond, DelayMax: 20 * time.Millisecond}
-	c := &crowd{T: t}
+	c := &crowd{T: t, patience: time.Hour}
 	var links []transports.Link
 	for i := range 2 {
 		n := network.NewNetwork(network.Options{Seed: seed + uint64(i), Up: faults, Down: faults})

@@ -14,7 +14,6 @@ type inode struct {
 	name    string
 	data    []byte
 	safe    []byte
-	shared  bool     // data is the same slice as safe
 	changes []change // since safe, in order
 }
 
@@ -38,9 +37,6 @@ const (
 
 // change does one.
 func (f *inode) change(c change) {
-	if f.shared {
-		f.data, f.shared = append([]byte(nil), f.data...), false
-	}
 	f.data = c.apply(f.data)
 	f.changes = append(f.changes, c)
 }
