@@ -104,7 +104,7 @@ func (p *publisher) run(t *testing.T, d *device, c *crashing, n int, qos byte) {
 		}
 		d.b.Flush()
 		p.marks[i] = d.answer(broker.Token(i), 0).Mark
-		time.Sleep(3 * time.Millisecond)
+		pass(3 * time.Millisecond)
 	}
 }
 
@@ -150,14 +150,14 @@ func crashOnce(t *testing.T, h *hub, steps, messages int, qos byte, delay time.D
 	b := h.begin(spoolOptions(), st)
 	d := b.device("c")
 	d.do(broker.Request{Op: broker.Connect, Token: 1000, CleanSession: clean})
-	time.Sleep(10 * time.Millisecond)
+	pass(10 * time.Millisecond)
 	d.answer(1000, 0)
 	p.run(t, d, st, messages, qos)
 	for range 100 {
 		if st.crashed() {
 			break
 		}
-		time.Sleep(100 * time.Millisecond)
+		pass(100 * time.Millisecond)
 	}
 	if crashed = st.crashed(); crashed {
 		p.settle(st.safe)
@@ -168,7 +168,7 @@ func crashOnce(t *testing.T, h *hub, steps, messages int, qos byte, delay time.D
 		d.online(clean)
 		p.run(t, d, st, messages, qos)
 	}
-	time.Sleep(20 * time.Second)
+	pass(20 * time.Second)
 	var first, taken []string
 	h.set(func() { taken = slices.Clone(h.taken) })
 	for _, s := range taken {

@@ -77,11 +77,11 @@ func crashDelivering(t *testing.T, h *hub, steps, messages int, qos byte, delay 
 	b := h.begin(o, st)
 	d := b.device("c")
 	d.do(broker.Request{Op: broker.Connect, Token: 1000})
-	time.Sleep(10 * time.Millisecond)
+	pass(10 * time.Millisecond)
 	for i := range messages {
 		h.deliver("c", strconv.Itoa(i), qos)
 		if i%2 == 1 && !st.crashed() {
-			time.Sleep(3 * time.Millisecond)
+			pass(3 * time.Millisecond)
 			k.take(d, st, seen)
 		}
 	}
@@ -90,7 +90,7 @@ func crashDelivering(t *testing.T, h *hub, steps, messages int, qos byte, delay 
 			break
 		}
 		k.take(d, st, seen)
-		time.Sleep(100 * time.Millisecond)
+		pass(100 * time.Millisecond)
 	}
 	if crashed = st.crashed(); crashed {
 		h.crash(b)
@@ -101,7 +101,7 @@ func crashDelivering(t *testing.T, h *hub, steps, messages int, qos byte, delay 
 		d.do(broker.Request{Op: broker.Connect, Token: 1000})
 	}
 	for range 200 {
-		time.Sleep(100 * time.Millisecond)
+		pass(100 * time.Millisecond)
 		k.take(d, st, seen)
 	}
 	var first []string
@@ -142,7 +142,7 @@ func TestSleeperIsKeptMessagesFor(t *testing.T) {
 			for i := range 50 {
 				h.deliver("c", strconv.Itoa(i), qos)
 			}
-			time.Sleep(time.Minute)
+			pass(time.Minute)
 			left := 0
 			h.set(func() { left = len(h.sessions["c"].down) })
 			if s := b.Stats(); s.KeptNow < 28 || s.KeptNow > 30 || left != 50-s.KeptNow {
@@ -168,10 +168,10 @@ func TestSleeperIsKeptMessagesFor(t *testing.T) {
 					tokens = append(tokens, d.message("t", strconv.Itoa(i)).Token)
 				}
 				d.ack(broker.Event{Token: tokens[i]})
-				time.Sleep(10 * time.Millisecond)
+				pass(10 * time.Millisecond)
 			}
 			d.quiet()
-			time.Sleep(time.Second)
+			pass(time.Second)
 			if s := b.Stats(); s.KeptNow != 0 || s.Unacked != 0 {
 				t.Fatalf("%+v", s)
 			}
@@ -199,9 +199,9 @@ func TestKeptMessagesExpire(t *testing.T) {
 			s.arrived(broker.Event{Kind: broker.Delivered, QoS: 2, Token: s.deliveries.token, Message: m})
 		}
 		s.mu.Unlock()
-		time.Sleep(2 * time.Minute)
+		pass(2 * time.Minute)
 		d.ack(d.message("t", "0"))
-		time.Sleep(time.Second)
+		pass(time.Second)
 		d.ack(d.message("t", "2"))
 		if s := b.Stats(); s.KeptExpired != 1 || s.KeptNow != 0 {
 			t.Fatalf("%+v", s)
@@ -220,14 +220,14 @@ func TestKeptMessagesAndTheSession(t *testing.T) {
 			d := b.device("c")
 			d.online(false)
 			h.deliver("c", "kept", 2)
-			time.Sleep(time.Second)
+			pass(time.Second)
 			d.message("t", "kept")
 			d.do(broker.Request{Op: broker.Disconnect})
-			time.Sleep(time.Second)
+			pass(time.Second)
 			h.restart(false)
-			time.Sleep(5 * time.Second)
+			pass(5 * time.Second)
 			d.online(clean)
-			time.Sleep(time.Second)
+			pass(time.Second)
 			if clean {
 				d.quiet()
 			} else {

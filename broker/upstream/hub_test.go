@@ -385,3 +385,9 @@ func (d *device) online(clean bool) broker.Event {
 	time.Sleep(time.Second) // fake time
 	return d.answer(1000, 0)
 }
+
+// pass lets fake time pass, and what is due then happen.
+func pass(d time.Duration) {
+	time.Sleep(d)
+	synctest.Wait()
+}

@@ -134,11 +134,13 @@ type Options struct {
 	// DeadLetters is how many messages that the broker has refused for good are kept in the
 	// store for the operator to look at, 0 to 100000; the oldest make room. Default 1000.
 	DeadLetters int `mapstructure:"dead_letters"`
-	// MaxQueuedMessages and MaxQueuedBytes (of topics and payloads) bound what is spooled for
-	// a client that does not take its messages, as asleep; the rest waits at the broker. 0 to
-	// 100000 messages, 0 to 1073741824 octets on disk. Default 1000 and 262144.
+	// MaxQueuedMessages is how many messages are spooled for a client that does not take
+	// them, as asleep; the rest waits at the broker. 1 to 100000. Each costs 64 octets of
+	// memory. Default 1000.
 	MaxQueuedMessages int `mapstructure:"max_queued_messages"`
-	MaxQueuedBytes    int `mapstructure:"max_queued_bytes"`
+	// MaxQueuedBytes bounds the octets of their topics and payloads in the store, but one
+	// message of any size always fits. 4096 to 1073741824. Default 262144.
+	MaxQueuedBytes int `mapstructure:"max_queued_bytes"`
 }
 
 // DefaultOptions returns the defaults that the fields of Options name.
@@ -200,8 +202,8 @@ func (o Options) Validate() error {
 		{"max_spooled_messages", o.MaxSpooledMessages, 1, 1000000},
 		{"drain_rate", o.DrainRate, 0, 1000000},
 		{"dead_letters", o.DeadLetters, 0, 100000},
-		{"max_queued_messages", o.MaxQueuedMessages, 0, 100000},
-		{"max_queued_bytes", o.MaxQueuedBytes, 0, 1 << 30},
+		{"max_queued_messages", o.MaxQueuedMessages, 1, 100000},
+		{"max_queued_bytes", o.MaxQueuedBytes, 4 << 10, 1 << 30},
 	} {
 		if n.value < n.min || n.value > n.max {
 			return fmt.Errorf("%s: %d is not allowed: %d to %d", n.key, n.value, n.min, n.max)

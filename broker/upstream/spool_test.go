@@ -24,7 +24,7 @@ func TestSpoolUp(t *testing.T) {
 					t.Fatal("no mark")
 				}
 			}
-			time.Sleep(time.Second)
+			pass(time.Second)
 			h.want("in order", numbered(0, 100)...)
 			if n := records(st, store.UpstreamRequest); n != 0 {
 				t.Fatalf("%d records are left", n)
@@ -64,14 +64,14 @@ func TestQoS2WaitsForTheDisk(t *testing.T) {
 		st.Hold()
 		d.publish(1, "t", "two", 2)
 		d.answer(1, 0)
-		time.Sleep(time.Second)
+		pass(time.Second)
 		h.set(func() {
 			if n := len(h.sessions["c"].up); n != 0 {
 				t.Fatal("sent before it was durable")
 			}
 		})
 		st.Commit()
-		time.Sleep(time.Second)
+		pass(time.Second)
 		h.want("not released yet")
 		h.set(func() {
 			if n := len(h.sessions["c"].up); n != 1 {
@@ -79,7 +79,7 @@ func TestQoS2WaitsForTheDisk(t *testing.T) {
 			}
 		})
 		st.Commit()
-		time.Sleep(time.Second)
+		pass(time.Second)
 		h.want("released", "two")
 		p.end()
 	})
@@ -94,7 +94,7 @@ func TestOutage(t *testing.T) {
 		o := spoolOptions()
 		o.DrainRate = 0
 		p := h.begin(o, st)
-		time.Sleep(2 * time.Second)
+		pass(2 * time.Second)
 		stays, goes := p.device("stays"), p.device("goes")
 		for _, d := range []*device{stays, goes} {
 			d.do(broker.Request{Op: broker.Connect, Token: 1, CleanSession: false})
@@ -109,14 +109,14 @@ func TestOutage(t *testing.T) {
 		goes.publish(2, "t", "left", 2)
 		goes.answer(2, 0)
 		goes.do(broker.Request{Op: broker.Disconnect})
-		time.Sleep(time.Hour)
+		pass(time.Hour)
 		if st := p.Stats(); st.SpooledNow != 201 || time.Since(st.Oldest) < time.Hour {
 			t.Fatalf("%+v", st)
 		}
 		h.crash(p)
 		p = h.begin(o, st.Crash())
 		h.set(func() { h.away = false })
-		time.Sleep(time.Minute)
+		pass(time.Minute)
 		h.set(func() {
 			if len(h.taken) != 201 {
 				t.Fatalf("%d taken, %+v", len(h.taken), p.Stats())
@@ -151,21 +151,21 @@ func TestConnectAdoptsTheSpool(t *testing.T) {
 			d := p.device("c")
 			d.online(clean)
 			h.set(func() { h.away = true; h.cut() })
-			time.Sleep(2 * time.Second)
+			pass(2 * time.Second)
 			for i := range 100 {
 				d.publish(2, "t", strconv.Itoa(i), 2)
 				d.answer(2, 0)
 			}
 			d.do(broker.Request{Op: broker.Disconnect})
 			h.set(func() { h.away = false })
-			time.Sleep(5 * time.Second)
+			pass(5 * time.Second)
 			if n := p.Stats().Leaving; n != 1 {
 				t.Fatalf("not being drained: %+v", p.Stats())
 			}
 			d.online(clean)
 			d.publish(2, "t", "100", 2)
 			d.answer(2, 0)
-			time.Sleep(20 * time.Second)
+			pass(20 * time.Second)
 			h.want("in order", numbered(0, 101)...)
 			p.end()
 		})
@@ -182,18 +182,18 @@ func TestLiveTrafficDoesNotWait(t *testing.T) {
 		late.online(true)
 		live.online(true)
 		h.set(func() { h.away = true; h.cut() })
-		time.Sleep(2 * time.Second)
+		pass(2 * time.Second)
 		for range 1000 {
 			late.publish(2, "t", "late", 1)
 			late.answer(2, 0)
 		}
 		h.set(func() { h.away = false })
-		time.Sleep(5 * time.Second)
+		pass(5 * time.Second)
 		for range 10 {
 			before := time.Now()
 			live.publish(2, "t", "live", 1)
 			live.answer(2, 0)
-			time.Sleep(time.Second)
+			pass(time.Second)
 			h.set(func() {
 				for i := len(h.taken) - 1; i >= 0 && h.at[i].Sub(before) >= 0; i-- {
 					if h.taken[i] == "live" {
@@ -210,7 +210,7 @@ func TestLiveTrafficDoesNotWait(t *testing.T) {
 		if left < 600 || left > 950 {
 			t.Fatalf("%d left", left)
 		}
-		time.Sleep(time.Minute)
+		pass(time.Minute)
 		if left = p.Stats().SpooledNow; left != 0 {
 			t.Fatalf("%d left", left)
 		}
@@ -230,7 +230,7 @@ func TestSpoolMemory(t *testing.T) {
 			d.publish(2, "t", strconv.Itoa(i), 1)
 			d.answer(2, 0)
 		}
-		time.Sleep(time.Second)
+		pass(time.Second)
 		held := func() int {
 			n := 0
 			for _, s := range p.all(nil) {
@@ -244,7 +244,7 @@ func TestSpoolMemory(t *testing.T) {
 			t.Fatalf("%d frames in memory", n)
 		}
 		h.set(func() { h.away = true; h.cut() })
-		time.Sleep(time.Second)
+		pass(time.Second)
 		if n := held(); n > 0 {
 			t.Fatalf("%d frames in memory", n)
 		}

@@ -3,6 +3,7 @@ package session
 import (
 	"fmt"
 	"runtime"
+	"strings"
 	"testing"
 	"time"
 	"unsafe"
@@ -19,8 +20,9 @@ type bench struct {
 	o   Options
 }
 
-func newBench(tb testing.TB) *bench {
+func newBench(tb testing.TB, durable bool) *bench {
 	b := &bench{o: DefaultOptions(), now: time.Now()}
+	b.o.Durable = durable
 	b.s = New("device-0001", &b.o, 1)
 	b.connect(tb, b.s)
 	b.packet(&mqttsn.Register{MsgID: 1, TopicName: []byte("plant/7/line/3/temperature")})
@@ -61,9 +63,9 @@ func (b *bench) sent() uint16 { return b.s.hand.msgID }
 func publishID(b *bench) uint16   { return b.s.topics.byName("plant/7/line/3/temperature").id }
 func subscribeID(b *bench) uint16 { return b.s.topics.byName("plant/7/line/3/setpoint").id }
 
-// steps are the hot paths. Each leaves the session as it was.
-func steps(tb testing.TB) map[string]func() {
-	b := newBench(tb)
+// steps are the hot paths, with a store or without one. Each leaves the session as it was.
+func steps(tb testing.TB, durable bool) map[string]func() {
+	b := newBench(tb, durable)
 	payload := []byte("21.5 degrees celsius")
 	up := &mqttsn.Publish{TopicID: publishID(b), Data: payload}
 	up1 := &mqttsn.Publish{QoS: 1, TopicID: publishID(b), Data: payload}
@@ -124,19 +126,24 @@ func steps(tb testing.TB) map[string]func() {
 
 func BenchmarkSession(b *testing.B) {
 	for _, name := range []string{"up0", "up0s", "up1", "up2", "down0", "down1", "down2", "down1queued", "ping", "deadline"} {
-		step := steps(b)[name]
-		b.Run(name, func(b *testing.B) {
-			b.ReportAllocs()
-			for b.Loop() {
-				step()
+		for _, durable := range []bool{false, true} {
+			if durable {
+				name += "_durable"
 			}
-		})
+			step := steps(b, durable)[strings.TrimSuffix(name, "_durable")]
+			b.Run(name, func(b *testing.B) {
+				b.ReportAllocs()
+				for b.Loop() {
+					step()
+				}
+			})
+		}
 	}
 }
 
 // A whole wake of a sleeping client: one QoS 1 message waits.
 func BenchmarkWake(b *testing.B) {
-	x := newBench(b)
+	x := newBench(b, false)
 	m := &broker.Message{Topic: "plant/7/line/3/setpoint", Payload: []byte("21.5"), QoS: 1}
 	x.packet(&mqttsn.Disconnect{HasDuration: true, Duration: 300})
 	ping, ack := &mqttsn.Pingreq{ClientID: []byte("device-0001")}, &mqttsn.Puback{TopicID: subscribeID(x)}
@@ -156,7 +163,7 @@ func BenchmarkWake(b *testing.B) {
 
 // Connecting makes a session and a broker connection.
 func BenchmarkConnect(b *testing.B) {
-	x := newBench(b)
+	x := newBench(b, false)
 	b.ReportAllocs()
 	for b.Loop() {
 		s := New("device-0002", &x.o, 1)
@@ -166,12 +173,14 @@ func BenchmarkConnect(b *testing.B) {
 
 // The hot paths allocate nothing.
 func TestHotPathsDoNotAllocate(t *testing.T) {
-	for name, step := range steps(t) {
-		for range 100 {
-			step() // let arenas grow
-		}
-		if n := testing.AllocsPerRun(1000, step); n > 0 {
-			t.Errorf("%s: %v allocations", name, n)
+	for _, durable := range []bool{false, true} {
+		for name, step := range steps(t, durable) {
+			for range 100 {
+				step() // let arenas grow
+			}
+			if n := testing.AllocsPerRun(1000, step); n > 0 {
+				t.Errorf("%s, durable %v: %v allocations", name, durable, n)
+			}
 		}
 	}
 }

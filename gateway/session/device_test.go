@@ -293,6 +293,9 @@ func (d *device) published(p *mqttsn.Publish) {
 		d.send(&mqttsn.Puback{TopicID: p.TopicID, MsgID: p.MsgID})
 	case mqttsn.QoS2:
 		d.send(&mqttsn.Pubrec{MsgID: p.MsgID})
+		if old, ok := d.open[p.MsgID]; ok && old != payload {
+			d.w.failf("%q comes with MsgId %d, which stands for %q until PUBREL", payload, p.MsgID, old)
+		}
 		if d.open[p.MsgID] == payload || d.done[key(p.MsgID, payload)] {
 			return
 		}

@@ -40,16 +40,33 @@
 //     with a time that never runs backwards. Call [Session.Moved] and [Session.SetPath]
 //     before the first packet from another peer.
 //  3. Do the [Effects], before the next step of any session that uses the same one: first
-//     the requests in order, whose payloads alias the packet; then the packets in order.
-//     A request that the broker does not take, of those that are answered, is answered by
-//     the caller at once with an Answered event that has a failure code. If Gone is set,
-//     forget the session.
+//     the requests in order, whose payloads alias the packet; then the records, in one
+//     piece; then the packets in order. A request that the broker does not take, of those
+//     that are answered, is answered by the caller at once with an Answered event that has a
+//     failure code; what is With one that is not answered is applied by the caller then. If
+//     Gone is set, forget the session.
 //  4. Ask for [Session.Deadline] after each step, and call Expire when it has come.
+//  5. With a store, hold the packets of a step, and all later ones of the session, until
+//     what the step has applied is durable: the records, what is With its requests, and
+//     what the broker has promised up to Effects.Mark. At the start call [Load], and
+//     [Session.Resume] for each session before anything else is done with it.
+//
+// # What survives a crash
+//
+// Everything that a client may rely on without saying it again: the state, as far as it is
+// not a step of the connect procedure, the will, topic ids, subscriptions, QoS 2 messages
+// that wait for PUBREL, and the MsgId of the QoS 2 message that the client is being given.
+// The messages for the client are the broker's, and come again. Sessions that outlive their
+// connection have records from their first CONNACK on, and so has any session of a client
+// that sleeps, from its first DISCONNECT with a Duration. A ping, a wake, or a QoS 0 or 1
+// message changes none.
 //
 // # Where to find what
 //
 // To follow a packet, start at Session.Packet: each packet has a method packetX in the
-// file of its chapter. Only state.go changes the state. INTERPRETATION.md says how the
+// file of its chapter. Only state.go changes the state. durable.go and owed.go say what a step
+// has changed for the store, record.go has the form of the records, load.go reads them, and
+// resume.go goes on from there. INTERPRETATION.md says how the
 // package reads what the specification leaves open; testdata holds each procedure as a
 // scenario.
 package session

@@ -117,7 +117,7 @@ func TestPacedPathsDoNotAllocate(t *testing.T) {
 
 // pacedSteps are the hot paths towards a radio. Each leaves the session as it was.
 func pacedSteps(tb testing.TB) map[string]func() {
-	b := newBench(tb)
+	b := newBench(tb, false)
 	b.s.SetPath(Path{MTU: 80, Rate: 1200})
 	m := &broker.Message{Topic: "plant/7/line/3/setpoint", Payload: []byte("21.5 degrees celsius"), QoS: 2}
 	ack, rec, comp := &mqttsn.Puback{TopicID: subscribeID(b)}, &mqttsn.Pubrec{}, &mqttsn.Pubcomp{}

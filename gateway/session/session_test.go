@@ -60,7 +60,7 @@ func TestNames(t *testing.T) {
 
 // N10: the MsgIds of the gateway go round without 0, and not over one that is in use.
 func TestMsgIDsGoRound(t *testing.T) {
-	b := newBench(t)
+	b := newBench(t, false)
 	m := &broker.Message{Topic: "plant/7/line/3/setpoint", QoS: 1}
 	seen := map[uint16]int{}
 	for range 70000 {
@@ -223,7 +223,7 @@ func TestClientsAreIndependent(t *testing.T) {
 // N12: a step of the wall clock moves no deadline, since Go's times carry a monotonic
 // reading; and one that seems to run backwards does no harm.
 func TestTimeBeforeTheFirst(t *testing.T) {
-	b := newBench(t)
+	b := newBench(t, false)
 	deadline := b.s.Deadline()
 	b.s.Expire(b.now.Add(-time.Hour), &b.fx)
 	if b.s.State() != Active || !b.s.Deadline().Equal(deadline) {

@@ -24,6 +24,7 @@ type world struct {
 
 	o      Options
 	kept   *mirror
+	disk   *disk // nil: everything is durable at once, and nothing crashes
 	s      *Session
 	fx     Effects
 	now    time.Time
@@ -188,6 +189,10 @@ func (w *world) step(cause string, do func()) {
 		}
 		w.note("  -> %s", formatPacket(p))
 		sent = append(sent, p)
+		if w.disk != nil {
+			w.disk.hold(b, w.boot)
+			continue
+		}
 		w.transmit(b, w.boot, w.device.arrive)
 	}
 	over := w.delivered + w.returned + w.dropped
@@ -212,7 +217,16 @@ func (w *world) step(cause string, do func()) {
 		r.Payload = slices.Clone(r.Payload)
 		requests[i] = r
 	}
-	gone := w.fx.Gone
+	gone, records, mark := w.fx.Gone, slices.Clone(w.fx.Records), w.fx.Mark
+	for i := range records {
+		records[i].Value = slices.Clone(records[i].Value)
+	}
+	for i := range requests {
+		requests[i].With = slices.Clone(requests[i].With)
+		for j, op := range requests[i].With {
+			requests[i].With[j].Value = slices.Clone(op.Value)
+		}
+	}
 	if err := w.kept.step(w.s, &w.fx, w.now); err != nil {
 		w.failf("after %s: %v", cause, err)
 	}
@@ -220,6 +234,14 @@ func (w *world) step(cause string, do func()) {
 	for i := range requests {
 		w.note("  => %s", formatRequest(&requests[i]))
 		w.broker.do(&requests[i])
+		if w.disk != nil && w.disk.request(&requests[i]) {
+			w.disk.restart()
+			return
+		}
+	}
+	if w.disk != nil && w.disk.end(records, mark) {
+		w.disk.restart()
+		return
 	}
 	if gone {
 		w.s = New("dev", &w.o, w.s.msgID)
@@ -332,6 +354,9 @@ type modelBroker struct {
 	unacked   []modelMessage
 	got       map[string]int // payloads published by the device
 	uncertain map[string]bool
+	persisted bool // the session survives a crash, though it is a clean one
+	wills     int  // published
+	will      bool
 	open      map[broker.Token]string // QoS 2 publishes that are not answered
 	refused   []string                // payloads that the session refused
 	forgotten map[string]bool         // payloads of sessions that have ended
@@ -352,7 +377,9 @@ func (b *modelBroker) do(r *broker.Request) {
 		if !present {
 			b.forget()
 		}
-		b.connected, b.exists, b.clean = true, true, r.CleanSession
+		b.persisted = b.persisted && present
+		b.connected, b.exists, b.clean = true, true, r.CleanSession || b.persisted
+		b.will = r.Will != nil
 		b.epoch++
 		b.answer(broker.Event{Kind: broker.Answered, Token: r.Token, SessionPresent: present})
 		b.waiting = append(b.unacked, b.waiting...)
@@ -364,7 +391,11 @@ func (b *modelBroker) do(r *broker.Request) {
 			b.open[r.Token] = string(r.Payload)
 		}
 		if r.QoS > 0 {
-			b.answer(broker.Event{Kind: broker.Answered, Token: r.Token})
+			ev := broker.Event{Kind: broker.Answered, Token: r.Token}
+			if b.w.disk != nil {
+				ev.Mark = b.w.disk.next() // where the request will be
+			}
+			b.answer(ev)
 		}
 	case broker.Subscribe:
 		b.wanted = true
@@ -380,7 +411,16 @@ func (b *modelBroker) do(r *broker.Request) {
 			b.refused = append(b.refused, m.payload)
 		}
 		b.pump()
-	case broker.Disconnect, broker.Abandon:
+	case broker.SetWill:
+		b.will = r.Will != nil
+	case broker.Persist:
+		b.persisted = true
+	case broker.Abandon:
+		if b.will && b.connected {
+			b.wills++
+		}
+		b.disconnect()
+	case broker.Disconnect:
 		b.disconnect()
 	}
 }
@@ -442,6 +482,10 @@ func (b *modelBroker) publish(qos byte, topic, payload string) {
 	}
 	b.token++
 	b.waiting = append(b.waiting, modelMessage{b.token, qos, topic, payload})
+	if b.w.disk != nil && b.w.disk.request(nil) {
+		b.w.disk.restart()
+		return
+	}
 	b.pump()
 }
 

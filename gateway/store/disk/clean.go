@@ -3,6 +3,7 @@ package disk
 import (
 	"errors"
 	"io/fs"
+	"slices"
 
 	"mqttsn-gateway/gateway/store"
 )
@@ -15,7 +16,7 @@ const (
 	leanLog = 64 << 20
 )
 
-// cleaner is how far the oldest segment has been looked through.
+// cleaner is how far the oldest segments have been looked through.
 type cleaner struct {
 	segment *segment
 	scanner scanner
@@ -43,20 +44,50 @@ func (s *Store) clean() {
 				c.blocked = true
 				return
 			}
-		case c.segment == seg && c.offset >= seg.end:
-			s.mu.Lock()
-			waits := s.open.used // its records are in the open group
-			s.mu.Unlock()
-			if !waits {
-				s.salvage(seg)
+		case c.segment == nil || c.segment.number < seg.number:
+			c.begin(seg)
+		case c.offset < c.segment.end:
+			budget -= s.move(c.segment)
+		case s.waits():
+			// Where space is short each segment has few frames, and becomes one. Unless
+			// several become one together the log gets no shorter.
+			next := s.following(c.segment)
+			if !s.short || next == nil {
+				c.busy = true
+				return
 			}
+			c.begin(next)
+		default:
+			s.salvage(seg)
 			c.busy = true
 			return
-		default:
-			budget -= s.move(seg)
 		}
 	}
 	c.busy = true
+}
+
+// begin looks at a segment from its start.
+func (c *cleaner) begin(seg *segment) {
+	c.segment, c.offset = seg, blockSize
+	c.scanner = scanner{file: seg.file, end: seg.end, seed: seg.seed}
+}
+
+// waits reports whether records that were moved are in the open group.
+func (s *Store) waits() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.open.used
+}
+
+// following is the segment after one; nil if that is the last one, which is written to.
+func (s *Store) following(seg *segment) *segment {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	i := slices.Index(s.segments, seg) + 1
+	if i <= 0 || i >= len(s.segments)-1 {
+		return nil
+	}
+	return s.segments[i]
 }
 
 // oldest is the segment that is to be cleaned, and how many records are in it; nil if the
@@ -82,10 +113,6 @@ func (s *Store) oldest() (*segment, int) {
 // many octets it has gone on.
 func (s *Store) move(seg *segment) int64 {
 	c := &s.cleaner
-	if c.segment != seg {
-		c.segment, c.offset = seg, blockSize
-		c.scanner = scanner{file: seg.file, end: seg.end, seed: seg.seed}
-	}
 	start := c.offset
 	f, ok := c.scanner.frame(c.offset)
 	if !ok {
@@ -159,6 +186,9 @@ func (s *Store) salvage(seg *segment) {
 // damaged. It is gone for good before the next one goes, for there may be deletions in that
 // one of records in this one.
 func (s *Store) discard(seg *segment) error {
+	if err := s.removeLitter(); err != nil {
+		return err
+	}
 	seg.shut()
 	var err error
 	if seg.damaged {
@@ -176,6 +206,24 @@ func (s *Store) discard(seg *segment) error {
 	defer s.mu.Unlock()
 	s.segments = append([]*segment(nil), s.segments[1:]...)
 	s.stats.BytesCleaned += uint64(seg.end)
+	return nil
+}
+
+// removeLitter removes the files of unfinished segments for good. It comes before the
+// segments after them go, whose headers tell what they are.
+func (s *Store) removeLitter() error {
+	if len(s.litter) == 0 {
+		return nil
+	}
+	for _, name := range s.litter {
+		if err := s.fs.Remove(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+	}
+	if err := s.fs.SyncDir(); err != nil {
+		return err
+	}
+	s.litter = nil
 	return nil
 }
 

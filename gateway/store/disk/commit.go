@@ -2,6 +2,7 @@ package disk
 
 import (
 	"errors"
+	"io/fs"
 	"time"
 
 	"mqttsn-gateway/gateway/store"
@@ -29,6 +30,7 @@ type committer struct {
 	started  time.Time // the last commit
 	failure  error     // the last one
 	logged   time.Time // when it was logged
+	litter   []string  // files of unfinished segments that could not be removed
 	cleaner  cleaner
 	reserve  reserve
 }
@@ -208,7 +210,7 @@ func (s *Store) roll(size int64) error {
 
 	seg := &segment{number: number, seed: seed(s.salt, number), name: segmentName(number), end: blockSize, size: space}
 	if err := s.makeSegment(seg, h); err != nil {
-		_ = s.fs.Remove(seg.name) // recovery removes it otherwise: no header will name it
+		s.removeUnfinished(seg)
 		return err
 	}
 	s.mu.Lock()
@@ -252,7 +254,15 @@ func (s *Store) abandon(seg *segment) {
 	s.segments = s.segments[:len(s.segments)-1]
 	s.mu.Unlock()
 	seg.shut()
-	_ = s.fs.Remove(seg.name)
+	s.removeUnfinished(seg)
+}
+
+// removeUnfinished removes the file of a segment that nothing is in. Recovery knows it by
+// the header of the next segment, which does not name it.
+func (s *Store) removeUnfinished(seg *segment) {
+	if err := s.fs.Remove(seg.name); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		s.litter = append(s.litter, seg.name)
+	}
 }
 
 // settle makes known that a group is durable. Its places are those of the last frame.

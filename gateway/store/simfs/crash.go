@@ -34,7 +34,7 @@ func (s *FS) Crash(keep Keep) *FS {
 		f := after.files[name]
 		if left[f] == nil {
 			data := f.left(func(c change) []change { return s.partsLeft(c, keep) })
-			left[f] = &inode{name: name, data: data, safe: append([]byte(nil), data...)}
+			left[f] = &inode{name: name, data: data, safe: data, shared: true}
 		}
 		after.files[name] = left[f]
 	}

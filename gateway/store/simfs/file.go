@@ -14,6 +14,7 @@ type inode struct {
 	name    string
 	data    []byte
 	safe    []byte
+	shared  bool     // data is the same slice as safe
 	changes []change // since safe, in order
 }
 
@@ -37,6 +38,9 @@ const (
 
 // change does one.
 func (f *inode) change(c change) {
+	if f.shared {
+		f.data, f.shared = append([]byte(nil), f.data...), false
+	}
 	f.data = c.apply(f.data)
 	f.changes = append(f.changes, c)
 }
