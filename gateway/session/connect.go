@@ -137,6 +137,14 @@ func (s *Session) connectAnswered(t instant, ev *broker.Event, fx *Effects) {
 		s.kept.rewill = false
 		fx.request(broker.Request{Op: broker.SetWill, Will: s.armedWill()})
 	}
+	if !ev.SessionPresent && s.state != Connecting && s.clean && s.kept != nil && s.kept.persisted {
+		// The broker has not kept the clean session, and shall not keep the one that it has
+		// made now.
+		s.kept.persisted = false
+		s.hangUp(broker.Disconnect, fx)
+		s.reopen(t, fx)
+		return
+	}
 	if !ev.SessionPresent {
 		s.disown()
 		for i := range s.subs {

@@ -320,6 +320,7 @@ func TestModelCrash(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		w := crashWorld(rapid.Uint64().Draw(t, "seed"), rapid.IntRange(0, 30).Draw(t, "loss"), t.Fatalf)
 		w.broker.window = rapid.IntRange(1, 8).Draw(t, "window")
+		w.broker.slow = time.Duration(rapid.IntRange(0, 3000).Draw(t, "slow")) * time.Millisecond
 		w.device.will = rapid.Bool().Draw(t, "will")
 		runScript(w, func(w *world) (up, down []string) {
 			for n := range rapid.IntRange(1, 40).Draw(t, "actions") {

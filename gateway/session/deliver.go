@@ -334,6 +334,9 @@ func (s *Session) handBack(fx *Effects) {
 
 // letGo gives the message in hand up to the broker: the client gets it elsewhere.
 func (s *Session) letGo(fx *Effects) {
+	if k := s.kept; k != nil {
+		k.letGo()
+	}
 	if s.hand.phase == releasing {
 		s.done(fx) // the client has it
 		return

@@ -91,6 +91,14 @@ func (s *Session) forgetOwed(d *delivery) bool {
 	return i >= 0
 }
 
+// letGo forgets what is owed: the client gets it elsewhere.
+func (k *kept) letGo() {
+	for _, r := range k.owed {
+		k.hands = append(k.hands, r.msgID)
+	}
+	k.owed = nil
+}
+
 // disownOwed gives up waiting for what is owed, because the broker does not know it any
 // more. Of the latest the client may still wait for PUBREL.
 func (s *Session) disownOwed() {
@@ -102,12 +110,8 @@ func (s *Session) disownOwed() {
 	if s.hand.phase == idle {
 		s.hand = hand{delivery: delivery{qos: 2}, msgID: k.owed[last].msgID, phase: releasing, sent: true, acked: true}
 	}
-	for _, r := range k.owed {
-		if r.msgID != s.hand.msgID {
-			k.hands = append(k.hands, r.msgID)
-		}
-	}
-	k.owed = nil
+	k.owed = slices.DeleteFunc(k.owed, func(r handRecord) bool { return r.msgID == s.hand.msgID })
+	k.letGo()
 }
 
 // inUse reports whether a MsgId of ours stands for a message.

@@ -56,7 +56,7 @@ func (s *Session) notOpened(t instant, code broker.Code, fx *Effects) {
 // has come about it is not supervised, and neither is it lost: the broker may be away.
 func (s *Session) reopen(t instant, fx *Effects) {
 	s.dueAt = t.after(s.o.patience())
-	s.dial(false, fx)
+	s.dial(s.clean && !s.kept.persisted, fx)
 }
 
 // reopenLater leaves the broker alone for a while. A client that is awake goes on sleeping,
@@ -72,6 +72,7 @@ func (s *Session) reopenLater(t instant, fx *Effects) {
 // has asked already stays awake until its messages had time to come.
 func (s *Session) reopened(t instant, fx *Effects) {
 	if s.state != Active {
+		s.persist(fx)
 		s.since = t.after(s.o.redelivery())
 	}
 	if s.state == Awake {
