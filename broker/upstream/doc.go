@@ -22,6 +22,8 @@
 //
 // # Promises
 //
+// This is said of durability "through"; see Spool for the other one.
+//
 // A session lives from Connect to Disconnect, Abandon or Closed, through any number of
 // TCP connections. When one is lost and the broker still has the session, all exchanges
 // go on under their packet identifiers: PUBLISH with DUP, PUBREL; so QoS 2 is exactly
@@ -38,6 +40,44 @@
 // identifier may already belong to another message with the same content, and QoS 1 may
 // duplicate but not lose. QoS 0 messages are not kept for a connection that is not there.
 //
+// # Spool
+//
+// With a store, and durability "spool", a [spool] stands between the gateway and each
+// client's session. It belongs to the client and outlives sessions and the process.
+//
+// Up: Publish of QoS 1 and 2 is one change of the store, the message together with
+// Request.With, and answered at once. The message goes to the broker under a packet
+// identifier that follows from its number, so that it is the same after a crash. QoS 1 goes
+// at once. A QoS 2 PUBLISH goes once its record is durable, PUBREL once it is durable that
+// PUBREC has come (of the record nothing but that is left then); PUBACK and PUBCOMP delete
+// it. So a crash at any point repeats a packet, and never begins a second exchange. A
+// spool is in memory as its numbers; the messages themselves are while they are on their
+// way, [spoolWindow] of them at most, and none without a connection. The [feeder] reads them
+// when their turn comes, since that may have to wait for the disk: those of an outage at
+// DrainRate, all others as fast as the broker answers. One client's messages stay in order,
+// and do not wait for those of another one.
+//
+// What the broker refuses for good becomes a dead letter; what it refuses for the moment is
+// tried again with a pause, by itself until it is taken. A client that leaves, or never
+// comes back after a restart, has its spool drained all the same by a session without a
+// Conn; a Connect that comes meanwhile lets that one finish what has been begun, and goes on
+// with the rest. If the client is connected elsewhere its connection there is taken away for
+// that: so it is done after a minute, and then ever more rarely.
+//
+// Down: a QoS 2 message and its identifier are durable before PUBREC, and the release of
+// the identifier before PUBCOMP. QoS 1 messages are held un-acknowledged, and put into the
+// store when the receive maximum has been used up for [shelveAfter]: their client sleeps. The
+// gateway is given both in the order of arrival, with the low 32 bits of their number as
+// Token, which is the same after a crash. Its Ack deletes them together with what comes
+// with it. A QoS 1 message that was not kept comes again from the broker, as another one.
+//
+// While the broker is away Connect succeeds, without a session present; subscriptions wait
+// for the broker as requests. Subscriptions that were made are in the store, to be made
+// again when the broker loses the session after a crash of ours.
+//
+// At [store.Full] nothing new is taken, with [broker.CodeQuota]; QoS 1 and 2 messages from the
+// broker are then held there. What was spooled is drained after a change to "through" as well.
+//
 // # Wills
 //
 // No CONNECT carries a will. A client may change its will at any time [SN-6.4], and MQTT
@@ -45,7 +85,7 @@
 // its QoS, before the DISCONNECT (the second way of the protocol reference, 3.11). It also means that
 // a broken connection between gateway and broker does not set off the wills of clients
 // that are well. The limit: wills die with this process, and after WillTimeout without a
-// broker.
+// broker. With a spool a will that is published is safe once Abandon's mark is durable.
 //
 // # paho.golang
 //

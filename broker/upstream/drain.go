@@ -106,7 +106,11 @@ func (b *Broker) tickSpools(now time.Time) {
 		b.swept = now
 		for _, sp := range b.spools {
 			sp.mu.Lock()
-			if sp.users == 0 && sp.waiting() == 0 && !sp.ended.IsZero() && now.Sub(sp.ended) > b.options.SessionExpiry {
+			expiry := b.options.SessionExpiry
+			if sp.clean {
+				expiry = b.options.CleanSessionExpiry
+			}
+			if sp.users == 0 && sp.waiting() == 0 && !sp.ended.IsZero() && now.Sub(sp.ended) > expiry {
 				b.forget(sp)
 			}
 			sp.mu.Unlock()

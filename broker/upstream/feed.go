@@ -78,13 +78,22 @@ func (f *feeder) take(from *[]*session, to []*session) []*session {
 }
 
 func (s *session) wantsUp() bool {
-	if s.line == nil || s.line.closing || !s.pausedUntil.IsZero() || s.requests.spooled >= spoolWindow {
+	if s.line == nil || s.line.closing || !s.pausedUntil.IsZero() || s.requests.spooled >= s.window() {
 		return false
 	}
 	sp := s.spool
 	sp.mu.Lock()
 	defer sp.mu.Unlock()
 	return sp.waiting() > 0 && (!s.handing || sp.queue[sp.head].started()) && s.requests.roomFor(sp.queue[sp.head].number(), 0)
+}
+
+// window is how many spooled messages may be on their way to the broker. When it did not
+// take one it is asked with that one alone: others would overtake it.
+func (s *session) window() int {
+	if s.refusals > 0 {
+		return 1
+	}
+	return spoolWindow
 }
 
 // feed is the feeder's goroutine.
@@ -159,7 +168,7 @@ func (s *session) next(now time.Time) (up []entry) {
 	sp, f := s.spool, &s.broker.feeder
 	sp.mu.Lock()
 	defer sp.mu.Unlock()
-	most := min(feedBatch, spoolWindow-s.requests.spooled, sp.waiting())
+	most := min(feedBatch, s.window()-s.requests.spooled, sp.waiting())
 	for _, e := range sp.queue[sp.head : sp.head+most] {
 		if s.handing && !e.started() {
 			break

@@ -54,7 +54,7 @@ func (s *session) spoolMessage(m *spooled, with []store.Op) store.Mark {
 		sp.oldest = m.at
 	}
 	sp.count++
-	direct := sp.waiting() == 0 && s.line != nil && !s.line.closing && !s.handing && s.pausedUntil.IsZero() && s.requests.roomFor(n, len(value))
+	direct := sp.waiting() == 0 && s.line != nil && !s.line.closing && !s.handing && s.refusals == 0 && s.pausedUntil.IsZero() && s.requests.roomFor(n, len(value))
 	if !direct {
 		sp.push(entry(n))
 	}
@@ -123,7 +123,7 @@ func (s *session) finished(r *request, code broker.Code) {
 	if r.own {
 		s.willDone(code)
 	}
-	s.refusals = 0
+	s.refusals, s.pausedUntil = 0, time.Time{}
 }
 
 // postpone puts a message back that the broker does not take now, and with it all that
