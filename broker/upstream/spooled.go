@@ -44,7 +44,7 @@ func (s *session) spoolPublish(r *broker.Request) error {
 // spoolMessage puts a message into the store, and on its way if it is its turn.
 func (s *session) spoolMessage(m *spooled, with []store.Op) store.Mark {
 	b, sp := s.broker, s.spool
-	value := m.append(nil)
+	value := m.value()
 	sp.mu.Lock()
 	sp.last++
 	n := sp.last

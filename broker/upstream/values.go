@@ -39,7 +39,7 @@ type spooled struct {
 
 var releasedValue = []byte{valueVersion, flagReleased}
 
-func (m *spooled) append(b []byte) []byte {
+func (m *spooled) value() []byte {
 	flags := m.QoS
 	if m.Retain {
 		flags |= flagRetain
@@ -47,7 +47,7 @@ func (m *spooled) append(b []byte) []byte {
 	if m.will {
 		flags |= flagWill
 	}
-	b = append(b, valueVersion, flags)
+	b := []byte{valueVersion, flags}
 	b = binary.AppendUvarint(b, millis(m.at))
 	b = store.AppendString(b, m.Topic)
 	b = store.AppendBytes(b, m.Payload)

@@ -23,7 +23,7 @@ func TestValues(t *testing.T) {
 		got  []byte
 		want string
 	}{
-		{"message", message.append(nil), "010dfbd095ffbc3103612f62026f6e016e0176"},
+		{"message", message.value(), "010dfbd095ffbc3103612f62026f6e016e0176"},
 		{"released", releasedValue, "0110"},
 		{"kept", appendKept(nil, 2, &broker.Message{Topic: "t", Payload: []byte("x"), Expires: at}), "0102fbd095ffbc3101740178"},
 		{"session", known.sessionValue(), "010ffbd095ffbc31"},
@@ -35,7 +35,7 @@ func TestValues(t *testing.T) {
 			t.Errorf("%s: %s, want %s", v.name, got, v.want)
 		}
 	}
-	got, err := readSpooled(message.append(nil))
+	got, err := readSpooled(message.value())
 	message.Op = broker.Publish
 	if err != nil || !reflect.DeepEqual(got, message) {
 		t.Errorf("read %+v, %v", got, err)
@@ -53,7 +53,7 @@ func FuzzValues(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, b []byte) {
 		if m, err := readSpooled(b); err == nil && !m.released {
-			again, err := readSpooled(m.append(nil))
+			again, err := readSpooled(m.value())
 			if err != nil || !reflect.DeepEqual(again, m) {
 				t.Errorf("%+v is read as %+v, %v", m, again, err)
 			}
