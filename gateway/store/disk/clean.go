@@ -91,11 +91,11 @@ func (s *Store) following(seg *segment) *segment {
 }
 
 // oldest is the segment that is to be cleaned, and how many records are in it; nil if the
-// log is short enough.
+// log is short enough, or a group is still to be written.
 func (s *Store) oldest() (*segment, int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if len(s.segments) < 2 {
+	if len(s.segments) < 2 || s.flying != nil { // a record in the index may be an old one
 		return nil, 0
 	}
 	seg, size := s.segments[0], int64(s.options.SegmentSize)

@@ -15,7 +15,8 @@ const (
 	keptOps = 4096 // groups up to that size are used again
 	keptLen = 4 << 20
 
-	maxSegments = 1024    // beyond it the oldest is cleaned, and half of it makes new ones larger
+	maxSegments = 1024 // beyond it the oldest is cleaned, and half of it makes new ones larger
+	minSegment  = 64 << 10
 	maxFrame    = 1 << 31 // offsets in a segment have 32 bits
 )
 
@@ -203,7 +204,7 @@ func (s *Store) roll(size int64) error {
 	}
 	space := max(int64(s.options.SegmentSize), s.logBytes()/(maxSegments/2))
 	if s.short {
-		space = 0 // as little as possible
+		space = minSegment // but room for some frames, or cleaning would get nowhere
 	}
 	space = max(align(space), blockSize+align(size))
 	s.mu.Unlock()

@@ -17,7 +17,7 @@
 //	reserve                 takes the space of a segment, to be given up on a full disk
 //	*.damaged               what was damaged; it is kept for the operator, and not read
 //
-// A segment starts with a header of 60 octets. Numbers are little endian:
+// A segment starts with a header of 56 octets. Numbers are little endian:
 //
 //	8  "SNGWLOG\n"
 //	4  version of the format: 1
@@ -51,7 +51,8 @@
 //     in it stays valid up to the last frame that was synced; the frame goes into a new one
 //     with the same sequence.
 //   - So the last frame of the log, and no other, may not be durable though it can be read.
-//     The start writes it again, to a new segment.
+//     The start writes it again, to a new segment with the same sequence; where it stood
+//     it still counts, but need not be whole.
 //   - A segment is removed only when it is the oldest one and none of its records is needed:
 //     those that are were written to the end of the log again. Then its deletions have
 //     nothing left to delete. The directory is synced before the next one is removed.

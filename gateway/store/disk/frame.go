@@ -36,8 +36,10 @@ type frame struct {
 	ops      []byte
 }
 
+func (f frame) end() int64 { return f.offset + frameHead + int64(len(f.ops)) }
+
 // next is where the frame after it starts.
-func (f frame) next() int64 { return align(f.offset + frameHead + int64(len(f.ops))) }
+func (f frame) next() int64 { return align(f.end()) }
 
 // align is the start of the first block at or behind an offset.
 func align(offset int64) int64 { return (offset + blockSize - 1) &^ (blockSize - 1) }

@@ -32,7 +32,7 @@ type Options struct {
 	MaxRecords int `mapstructure:"max_records"`
 
 	// SegmentSize is the size of the files in octets, 65536 to 1073741824. Default 4194304.
-	// More means fewer files, and more space that is taken from the start: three files.
+	// More means fewer files, and more space that is taken from the start: two files.
 	SegmentSize int `mapstructure:"segment_size"`
 }
 
@@ -58,7 +58,7 @@ func (o Options) Validate() error {
 	}{
 		{"max_bytes", o.MaxBytes, 1 << 20, 1 << 40},
 		{"max_records", int64(o.MaxRecords), 1000, 100_000_000},
-		{"segment_size", int64(o.SegmentSize), 64 << 10, 1 << 30},
+		{"segment_size", int64(o.SegmentSize), minSegment, 1 << 30},
 	} {
 		if r.value < r.min || r.value > r.max {
 			return fmt.Errorf("%s: %d is out of range: %d to %d", r.key, r.value, r.min, r.max)

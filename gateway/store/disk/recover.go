@@ -14,8 +14,9 @@ import (
 type found struct {
 	*segment
 	header header
-	whole  bool // the header is
-	exact  bool // end is known from the header of the next one
+	whole  bool   // the header is
+	exact  bool   // end is known from the header of the next one
+	next   uint64 // sequence of the first frame of that one
 }
 
 // recover reads what is in the directory, and makes the store go on from there.
@@ -35,12 +36,13 @@ func (s *Store) recover() error {
 	if err != nil {
 		return err
 	}
+	s.segments = nil
 	for _, f := range files {
 		s.segments = append(s.segments, f.segment)
 	}
 	r := replay{Store: s, clients: make(map[string]string)}
-	for i, f := range files {
-		r.read(f, i == len(files)-1)
+	for _, f := range files {
+		r.read(f)
 	}
 	// What another process has made or removed may have been on its way to the disk only.
 	if err := s.fs.SyncDir(); err != nil {
@@ -82,7 +84,6 @@ func (s *Store) openSegments(names []string) (files []*found, err error) {
 		files = append(files, f)
 	}
 	s.next++
-	s.segments = nil
 	return files, nil
 }
 
@@ -90,8 +91,7 @@ func (s *Store) openSegments(names []string) (files []*found, err error) {
 // each header says where the segment before ends.
 func (s *Store) chain(files []*found) ([]*found, error) {
 	var chain []*found
-	var next *found     // in the chain
-	var unmade []*found // at the end
+	var next *found // in the chain
 	for _, f := range slices.Backward(files) {
 		unfinished := false
 		if next == nil {
@@ -105,20 +105,11 @@ func (s *Store) chain(files []*found) ([]*found, error) {
 			if err := s.fs.Remove(f.name); err != nil {
 				return nil, err
 			}
-			if next == nil {
-				unmade = append(unmade, f)
-			}
 			continue
 		}
 		f.end = f.size
-		before := unmade
-		if next != nil {
-			before = []*found{next}
-		}
-		for _, n := range before {
-			if n.whole && n.header.previous == f.number && !f.exact {
-				f.end, f.exact = n.header.end, true
-			}
+		if next != nil && next.whole && next.header.previous == f.number {
+			f.end, f.exact, f.next = next.header.end, true, next.header.sequence
 		}
 		chain = append(chain, f)
 		next = f

@@ -6,16 +6,23 @@ type replay struct {
 	last     uint64 // sequence of the last frame
 	known    bool   // last is
 	previous *found // the segment before
-	end      int64  // of the last frame taken over from this one
-	held     *frame // the last frame of the final segment, which is not taken over
+	end      int64  // of the last frame of this one
+	held     held   // the last frame, which is not taken over until another one follows
 	damages  []*Damage
 	pending  *Damage           // the last of them, until it is known what is missing
 	clients  map[string]string // each client id once
 	list     []decoded
 }
 
+// held is a frame that may not be durable.
+type held struct {
+	frame
+	file   *found
+	before int64 // where the frame before it ends
+}
+
 // read takes over one segment.
-func (r *replay) read(f *found, final bool) {
+func (r *replay) read(f *found) {
 	salt := r.salt
 	if f.whole {
 		salt = f.header.salt
@@ -31,8 +38,9 @@ func (r *replay) read(f *found, final bool) {
 			if r.known {
 				after = r.last
 			}
-			if fr, ok = s.find(offset+blockSize, after); !ok && !f.exact {
+			if fr, ok = s.find(offset+blockSize, after); !ok && r.mayEnd(f) {
 				r.leaveOut(f, &s, offset)
+				f.end = r.end
 				break
 			}
 			r.damage(f, offset)
@@ -40,16 +48,22 @@ func (r *replay) read(f *found, final bool) {
 				break
 			}
 		}
-		r.accept(f, fr, final)
+		r.accept(f, fr)
 		offset = fr.next()
 	}
-	if final || !f.exact {
+	if !f.exact {
 		f.end = r.end
 	}
 	r.previous = f
 }
 
-// leaveOut is for the end of the log, which is where no frame follows.
+// mayEnd reports whether a segment may end where no valid frame follows: if it is the last
+// one, or if the next one begins with the frame that was here, see finish.
+func (r *replay) mayEnd(f *found) bool {
+	return !f.exact || r.known && f.next <= r.last+1
+}
+
+// leaveOut tells of an end that is not a clean one.
 func (r *replay) leaveOut(f *found, s *scanner, offset int64) {
 	if !s.blank(offset) {
 		r.log.Info("store: the last commit was not finished, and is left out", "file", f.name, "offset", offset)
@@ -75,9 +89,9 @@ func (r *replay) readHeader(f *found) {
 	}
 }
 
-// accept takes over a frame, or holds it until another one follows if the segment is the
-// final one. A frame that stands in the log twice is taken once.
-func (r *replay) accept(f *found, fr frame, final bool) {
+// accept holds a frame, and takes over the one before it. A frame that stands in the log
+// twice is taken once.
+func (r *replay) accept(f *found, fr frame) {
 	if r.known && fr.sequence <= r.last {
 		return
 	}
@@ -85,16 +99,12 @@ func (r *replay) accept(f *found, fr frame, final bool) {
 		r.gap(f, fr.offset, fr.sequence)
 	}
 	r.last, r.known, r.pending = fr.sequence, true, nil
-	if !final {
-		r.install(f, fr)
-		return
+	if r.held.file != nil {
+		r.install(r.held.file, r.held.frame)
 	}
-	if r.held == nil {
-		r.held = new(frame)
-	} else {
-		r.install(f, *r.held)
-	}
-	*r.held = frame{fr.offset, fr.sequence, append(r.held.ops[:0], fr.ops...)}
+	fr.ops = append(r.held.ops[:0], fr.ops...)
+	r.held = held{fr, f, r.end}
+	r.end = fr.end()
 }
 
 // install puts what a frame has into the index.
@@ -112,7 +122,6 @@ func (r *replay) install(f *found, fr frame) {
 		r.records++
 		r.bytes += cost(d.Key, len(d.Value))
 	}
-	r.end = fr.offset + frameHead + int64(len(fr.ops))
 }
 
 func (r *replay) decode(f *found, fr frame) []decoded {
@@ -158,28 +167,34 @@ func (r *replay) gap(f *found, offset int64, next uint64) {
 // finish reports what was found, and makes the held frame durable again, in a new segment.
 // It may never have been: the process may have ended before it was synced, or the sync may
 // have failed, and then another sync of that file says nothing. All frames before it were
-// synced, or it would not be there. If the disk does not work now, it is tried again later.
+// synced, or it would not be there. Where it stands now it counts until then, so the header
+// of the new segment names the end of the frame. If the disk does not work now, it is tried
+// again later.
 func (r *replay) finish() {
 	for _, d := range r.damages {
 		r.report(*d)
 	}
-	r.sequence = r.last
-	if r.held == nil {
+	s := r.Store
+	s.sequence = r.last
+	if r.held.file == nil {
 		return
 	}
-	r.sequence--
-	for _, d := range r.decode(r.previous, *r.held) {
-		r.apply(d.Op)
-	}
-	s := r.Store
-	s.flying, s.open = s.open, newGroup(s.open.mark+1)
-	if len(s.flying.ops) > 0 {
-		s.encode(s.flying)
-		if !s.attempt() {
-			s.setFailing(true)
-			s.signal()
-			return
+	s.sequence--
+	for _, d := range r.decode(r.held.file, r.held.frame) {
+		s.apply(d.Op)
+		if d.Value == nil {
+			s.open.set(d.Op) // also if there is nothing to delete: the frame is the same
 		}
+	}
+	s.flying, s.open = s.open, newGroup(s.open.mark+1)
+	s.encode(s.flying)
+	if !s.attempt() {
+		s.setFailing(true)
+		s.signal()
+		return
+	}
+	if f := r.held.file; f.end == r.held.end() {
+		f.end = r.held.before
 	}
 	s.settle(s.flying)
 }
