@@ -60,12 +60,15 @@ func (b *Broker) watch() {
 	if b.store == nil {
 		return
 	}
-	b.store.Notify(func() {
-		select {
-		case b.durable <- struct{}{}:
-		default:
-		}
-	})
+	b.store.Notify(b.look)
+}
+
+// look has keepPromises look what is durable.
+func (b *Broker) look() {
+	select {
+	case b.durable <- struct{}{}:
+	default:
+	}
 }
 
 // keepPromises sends what is held as it becomes durable. It visits only clients for whom
@@ -79,7 +82,7 @@ func (b *Broker) keepPromises(ctx context.Context) {
 		}
 		list := b.waiting.take()
 		for _, c := range list {
-			c.out.release(true)
+			c.out.release()
 		}
 		if list != nil {
 			b.waiting.giveBack(list)
@@ -148,15 +151,16 @@ func (o *output) keep(b []byte) {
 	if last.kind == messagePromise {
 		h.parcel += last.size
 	}
-	listed := o.waits
+	mark, listed := last.mark, o.waits
 	o.waits = true
 	o.mu.Unlock()
 	if listed {
 		return // whoever takes it off the list looks what is durable then
 	}
 	o.client.broker.waiting.add(o.client)
-	// It may have become durable before the client was on the list.
-	o.release(false)
+	if o.client.broker.isDurable(mark) {
+		o.client.broker.look() // it may have become so before the client was on the list
+	}
 }
 
 // dropHeld takes back what hold has opened. The output is locked.
@@ -169,13 +173,11 @@ func (o *output) dropHeld() {
 	o.forgetHeld()
 }
 
-// release lets go what is durable by now; listed says that the client was taken off the
-// list of those for whom something is held.
-func (o *output) release(listed bool) {
+// release lets go what is durable by now. The client was taken off the list of those for
+// whom something is held.
+func (o *output) release() {
 	o.mu.Lock()
-	if listed {
-		o.waits = false
-	}
+	o.waits = false
 	h := o.held
 	if h == nil {
 		o.mu.Unlock()
@@ -187,8 +189,8 @@ func (o *output) release(listed bool) {
 		n++
 	}
 	pump := o.letGo(n)
-	again := o.held != nil && !o.waits
-	o.waits = o.waits || again
+	again := o.held != nil
+	o.waits = again
 	if n > 0 {
 		o.unlockListed()
 	} else {
