@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"mqttsn-gateway/broker/embedded"
+	"mqttsn-gateway/gateway/store"
 )
 
 // settings are what a broker has other than by default, for each kind of broker. Without
@@ -27,7 +28,35 @@ type settings struct {
 // starter starts a broker that runs until the test ends, and returns its address.
 type starter func(t testing.TB, s settings) string
 
-func startEmbedded(t testing.TB, s settings) string {
+func startEmbedded(t testing.TB, s settings) string { return startWith(t, s, nil) }
+
+// startDurable starts an embedded broker with a store in which something becomes durable
+// only now and then, so that clients have to wait for what they are told.
+func startDurable(t testing.TB, s settings) string {
+	st := store.NewMemory()
+	st.Hold()
+	stop, done := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(done)
+		tick := time.NewTicker(time.Millisecond)
+		defer tick.Stop()
+		for {
+			select {
+			case <-tick.C:
+				st.Commit()
+			case <-stop:
+				return
+			}
+		}
+	}()
+	t.Cleanup(func() {
+		close(stop)
+		<-done
+	})
+	return startWith(t, s, st)
+}
+
+func startWith(t testing.TB, s settings, st store.Store) string {
 	o := embedded.DefaultOptions()
 	o.SessionExpiryMax = 0 // what a client asks for is what it gets
 	l := embedded.DefaultListenerOptions()
@@ -36,7 +65,7 @@ func startEmbedded(t testing.TB, s settings) string {
 	if s.embedded != nil {
 		s.embedded(&o)
 	}
-	b, err := embedded.New(o, nil, slog.New(slog.DiscardHandler))
+	b, err := embedded.New(o, st, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}

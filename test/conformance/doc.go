@@ -4,8 +4,8 @@
 //
 //	go test ./test/conformance -run 'TestEmbedded/MQTT-3.1.0-1'
 //
-// The tests run against the embedded broker (TestEmbedded) and, as a judge of the tests
-// themselves, against the mosquitto of this machine (TestMosquitto). What Mosquitto is
+// The tests run against the embedded broker (TestEmbedded), against one that makes durable
+// what it promises (TestDurable) and, as a judge of the tests themselves, against the mosquitto of this machine (TestMosquitto). What Mosquitto is
 // known to do otherwise stands with its reason in testdata/mosquitto.csv; such a
 // statement is tried all the same, but its failure counts for nothing.
 //

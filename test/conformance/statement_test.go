@@ -71,6 +71,12 @@ func TestEmbedded(t *testing.T) {
 	run(t, startEmbedded, nil)
 }
 
+// With a store all holds that holds without.
+func TestDurable(t *testing.T) {
+	t.Parallel()
+	run(t, startDurable, nil)
+}
+
 func TestMosquitto(t *testing.T) {
 	t.Parallel()
 	run(t, startMosquitto, departures(t))
