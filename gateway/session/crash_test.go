@@ -22,6 +22,7 @@ type disk struct {
 	images []image // the first is durable
 	mark   store.Mark
 	held   []heldPacket
+	with   store.Mark // of the requests of the step that is going on
 
 	crashAt store.Mark // 0: not yet
 	moment  moment
@@ -84,7 +85,11 @@ func (d *disk) request(r *broker.Request) bool {
 	if r != nil {
 		with = r.With
 	}
-	return d.apply(with)
+	crash := d.apply(with)
+	if len(with) > 0 {
+		d.with = d.mark
+	}
+	return crash
 }
 
 func (d *disk) apply(ops []store.Op) bool {
@@ -110,11 +115,11 @@ func (d *disk) hold(b []byte, boot int) {
 
 // end ends the step: what it has applied is what its packets wait for.
 func (d *disk) end(records []store.Op, mark store.Mark) bool {
-	before := d.mark
-	if len(records) > 0 && d.apply(records) {
-		return true
-	}
-	if d.mark > before {
+	mark, d.with = max(mark, d.with), 0
+	if len(records) > 0 {
+		if d.apply(records) {
+			return true
+		}
 		mark = d.mark
 	}
 	if n := len(d.held); n > 0 {
@@ -167,7 +172,7 @@ func (d *disk) restart() {
 	w.note("crash")
 	d.crashes++
 	d.crashAt = 0
-	d.held = nil
+	d.held, d.with = nil, 0
 	safe := d.images[0]
 	safe.records, safe.broker = maps.Clone(safe.records), safe.broker.image()
 	// Marks go on, so that commits under way mean nothing.
@@ -287,6 +292,10 @@ func TestCrashAtEveryCommit(t *testing.T) {
 					for m := range moments {
 						w := crashWorld(uint64(at), loss, t.Fatalf)
 						w.disk.crashAt, w.disk.moment = at, m
+						if loss == 0 { // and nothing comes late
+							w.device.strict = true
+							w.delay, w.broker.slow = 2*time.Millisecond, 50*time.Millisecond
+						}
 						runScript(w, script)
 						more = w.disk.crashes > 0
 						points += w.disk.crashes

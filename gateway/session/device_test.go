@@ -33,6 +33,7 @@ type device struct {
 	acked  []string             // payloads that the gateway acknowledged
 	pings  int                  // PINGRESPs
 	boot   int                  // counts restarts: they take longer than datagrams live
+	strict bool                 // forgets a QoS 2 message with PUBREL, as the specification has it
 }
 
 const (
@@ -200,7 +201,7 @@ func (d *device) arrive(b []byte) {
 	case *mqttsn.Pubrel:
 		if payload, ok := d.open[p.MsgID]; ok {
 			delete(d.open, p.MsgID)
-			d.done[key(p.MsgID, payload)] = true
+			d.done[key(p.MsgID, payload)] = !d.strict
 		}
 		d.send(&mqttsn.Pubcomp{MsgID: p.MsgID})
 	default:
