@@ -33,7 +33,7 @@ const (
 	shortestNap  = 10 * time.Second
 	longestNap   = 12 * time.Hour
 	messagesADay = 24 // to each device
-	restarts     = 0  // of the gateway, each a crash
+	restarts     = 20 // of the gateway, each a crash
 )
 
 // Devices sleep for 7 days, wake up at random times, and often lose the radio in the middle
