@@ -42,6 +42,7 @@ type Broker struct {
 	limited   limited
 	incoming  incoming
 	numbers   numbers
+	uplink    Uplink // nil: this is the whole broker
 	wake      func() // set before there is a goroutine that calls it
 }
 
@@ -50,6 +51,12 @@ type Broker struct {
 // if it is not nil, and what is there is loaded: an error says what of it cannot be read.
 // The options are validated.
 func New(o Options, st store.Store, log *slog.Logger) (*Broker, error) {
+	return NewBridged(o, nil, st, log)
+}
+
+// NewBridged is New for a broker with an uplink; nil is none. What was subscribed to before
+// is told to the uplink at once.
+func NewBridged(o Options, up Uplink, st store.Store, log *slog.Logger) (*Broker, error) {
 	if err := o.Validate(); err != nil {
 		return nil, err
 	}
@@ -65,7 +72,9 @@ func New(o Options, st store.Store, log *slog.Logger) (*Broker, error) {
 		retaining: stripes{seed: maphash.MakeSeed()},
 		full:      make(chan string, 64),
 		wake:      func() {},
+		uplink:    up,
 	}
+	b.topics.uses = uses{uplink: up, count: make(map[string]int)}
 	b.clients.init(&b.options)
 	b.limited.news = make(chan struct{}, 1)
 	b.sys.init(b)

@@ -16,6 +16,8 @@ type device struct {
 	id     string
 	to     broker.Receiver
 	live   atomic.Bool // connected
+	// connections counts how often it was.
+	connections atomic.Uint32
 
 	// For the caller of Do alone.
 	session *session
@@ -155,6 +157,9 @@ func (d *device) publish(r *broker.Request) {
 }
 
 func (d *device) subscribe(r *broker.Request) error {
+	if d.broker.uplink != nil {
+		return d.subscribeUp(r)
+	}
 	w := []wanted{{filter: r.Topic, sub: subscription{qos: r.QoS}}}
 	if !d.session.subscribe(d, r.With, w, func(mark store.Mark) {
 		r.Mark = mark
@@ -225,6 +230,7 @@ func (d *device) leave() {
 // accept answers Connect: line.
 func (d *device) accept(s *session, present bool) {
 	d.session = s
+	d.connections.Add(1)
 	if !d.live.Swap(true) {
 		d.broker.stats.devices.Add(1)
 	}

@@ -125,7 +125,11 @@ func (p *publication) applyQueued(b *Broker) {
 		r.buf = appendRetained(r.buf, p.kept, number, now)
 		r.put(store.MQTTRetained, p.kept.Topic, sh.retained, at)
 	}
-	p.mark = b.apply(r.ops...)
+	if p.safe != nil {
+		p.mark = p.safe(r.ops)
+	} else {
+		p.mark = b.apply(r.ops...)
+	}
 }
 
 // share is the number of the message's record, which is made if there is none, for so many

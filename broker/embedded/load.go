@@ -191,6 +191,9 @@ func (l *loading) subscription(k store.Key, v []byte) error {
 		s.filters.add(filter)
 		s.ledger.numbers = append(s.ledger.numbers, k.Number)
 		s.keep(filterCost(filter))
+		if up := l.b.uplink; up != nil {
+			up.Subscribe(filter, "", sub.qos, nil)
+		}
 	}
 	return nil
 }

@@ -58,6 +58,8 @@ type publication struct {
 	retained bool // it has become the retained message of its topic
 	alone    bool // there is one receiver at most
 	accepted bool // long ago: it is taken however full the store is
+	// safe makes durable what keeps the message in queues, instead of the store; nil for none.
+	safe func([]store.Op) store.Mark
 	// tally is what was not counted yet of where it went.
 	tally tally
 }

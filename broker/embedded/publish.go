@@ -15,6 +15,9 @@ import (
 // What of it is to survive a crash is applied to the store in one step, with what
 // publication.with has added. Its publisher is answered when p.mark is durable.
 func (b *Broker) publish(p *publication, r *route) broker.Code {
+	if b.uplink != nil {
+		return b.sendUp(p)
+	}
 	if p.kept == nil && !p.steady { // what many messages share counts for none of them
 		p.weigh()
 	}

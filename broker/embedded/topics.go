@@ -24,6 +24,7 @@ type topics struct {
 	cost    int     // sum of their costs
 	changes changes // of the filters in the tree
 	round   uint64  // counts matches, see session.round
+	uses    uses    // for an uplink
 }
 
 // The bounds of the cache.
@@ -145,6 +146,7 @@ func splitShare(filter string) (share, proper string) {
 // subscribe adds a subscription or replaces the one of the same session and filter. It
 // reports whether it is a new one.
 func (t *topics) subscribe(filter string, sub subscription) (added bool) {
+	whole := filter
 	share, filter := splitShare(filter)
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -162,11 +164,13 @@ func (t *topics) subscribe(filter string, sub subscription) (added bool) {
 	}
 	if added {
 		t.account(share, filter, 1)
+		t.uses.add(whole)
 	}
 	return added
 }
 
 func (t *topics) unsubscribe(filter string, to *session) (removed bool) {
+	whole := filter
 	share, filter := splitShare(filter)
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -183,6 +187,7 @@ func (t *topics) unsubscribe(filter string, to *session) (removed bool) {
 	}
 	if removed {
 		t.account(share, filter, -1)
+		t.uses.remove(whole)
 	}
 	return removed
 }

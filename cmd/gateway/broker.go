@@ -9,6 +9,7 @@ import (
 	"syscall"
 
 	"mqttsn-gateway/broker"
+	"mqttsn-gateway/broker/aggregate"
 	"mqttsn-gateway/broker/embedded"
 	"mqttsn-gateway/broker/upstream"
 	"mqttsn-gateway/config"
@@ -20,7 +21,7 @@ import (
 // brokerSide is the broker that completes the bridge, and what the program says of it.
 type brokerSide struct {
 	broker  broker.Broker
-	metrics admin.Source
+	metrics []admin.Source
 	text    string // its part of the announcement
 	// local: nobody beyond this host can reach it through us.
 	local bool
@@ -40,14 +41,38 @@ func newBrokerSide(c config.Config, st store.Store, log *slog.Logger) (*brokerSi
 	if err != nil {
 		return nil, fmt.Errorf("broker.%w", err)
 	}
-	return &brokerSide{
+	side := &brokerSide{
 		broker:    b,
-		metrics:   upstreamMetrics(b),
+		metrics:   []admin.Source{upstreamMetrics(b)},
 		text:      "broker " + c.Broker.URL,
 		local:     true,
 		openFlags: "--udp :1883",
 		close:     func() error { return nil },
-	}, nil
+	}
+	if c.Broker.Mode == upstream.Aggregating {
+		return side, side.aggregate(c, st, log)
+	}
+	return side, nil
+}
+
+// aggregate puts the local half of a bridge before the way to the broker: it has no
+// listeners, and no topics of its own.
+func (s *brokerSide) aggregate(c config.Config, st store.Store, log *slog.Logger) error {
+	links, err := aggregate.New(aggregate.Options{ClientID: c.Broker.ClientID, Links: c.Broker.Connections}, s.broker, st, log)
+	if err != nil {
+		return err
+	}
+	o := c.MQTT
+	o.Listeners, o.SysInterval = nil, 0
+	local, err := embedded.NewBridged(o, links, st, log)
+	if err != nil {
+		return fmt.Errorf("mqtt: %w", err)
+	}
+	links.Join(local)
+	s.broker = links
+	s.metrics = append(s.metrics, embeddedMetrics(local))
+	s.text = fmt.Sprintf("%s over %d connections", s.text, c.Broker.Connections)
+	return nil
 }
 
 func newEmbedded(o embedded.Options, st store.Store, log *slog.Logger) (*brokerSide, error) {
@@ -60,7 +85,7 @@ func newEmbedded(o embedded.Options, st store.Store, log *slog.Logger) (*brokerS
 	}
 	side := &brokerSide{
 		broker:    b,
-		metrics:   embeddedMetrics(b),
+		metrics:   []admin.Source{embeddedMetrics(b)},
 		local:     true,
 		openFlags: "--udp :1883 --mqtt :1883",
 		close:     b.Close,

@@ -39,7 +39,7 @@ func runWith(ctx context.Context, c config.Config, origins config.Origins, st *s
 	if err != nil {
 		return errors.Join(err, links.close(), side.close())
 	}
-	server, adminAddr, err := newAdmin(c, origins, g, log, append(st.metrics(), side.metrics, linkMetrics(links))...)
+	server, adminAddr, err := newAdmin(c, origins, g, log, append(append(st.metrics(), side.metrics...), linkMetrics(links))...)
 	if err != nil {
 		return errors.Join(err, links.close(), side.close())
 	}
