@@ -70,7 +70,9 @@ func decodeDelivery(v []byte, now clock) (q delivery, number uint64, err error) 
 		}
 	}
 	if flags&deliveryShared != 0 {
-		number = d.Uint()
+		if number = d.Uint(); number == 0 {
+			err = store.ErrValue
+		}
 	} else {
 		q.message = new(message)
 		err = readMessage(d, q.message, now)
