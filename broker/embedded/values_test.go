@@ -118,7 +118,7 @@ func TestInstants(t *testing.T) {
 		{now, time.Unix(3600, 0)},
 	} {
 		want := time.Hour
-		if c.written == now && c.read.After(now) {
+		if c.written.Equal(now) && c.read.After(now) {
 			want -= time.Minute
 		}
 		d := store.Decode(appendInstant(nil, in(time.Hour, c.written)))
