@@ -21,6 +21,7 @@ type cleaner struct {
 	segment *segment
 	scanner scanner
 	offset  int64
+	until   store.Mark // when it is durable, nothing in what was looked at is needed
 	list    []decoded
 	force   uint64 // segments up to this one are to go, since something is wrong with them
 	busy    bool   // there is more to do
@@ -72,12 +73,8 @@ func (c *cleaner) begin(seg *segment) {
 	c.scanner = scanner{file: seg.file, end: seg.end, seed: seg.seed}
 }
 
-// waits reports whether records that were moved are in the open group.
-func (s *Store) waits() bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.open.used
-}
+// waits reports whether what was moved or replaced meanwhile is not durable yet.
+func (s *Store) waits() bool { return s.Durable() < s.cleaner.until }
 
 // following is the segment after one; nil if that is the last one, which is written to.
 func (s *Store) following(seg *segment) *segment {
@@ -131,6 +128,10 @@ func (s *Store) move(seg *segment) int64 {
 		if _, later := s.open.get(d.Key); ok && !later && e.segment == seg && int64(e.offset) == f.offset+int64(d.offset) {
 			s.moveRecord(d.Key, append([]byte{}, d.Value...))
 		}
+	}
+	c.until = s.open.mark
+	if !s.open.used {
+		c.until--
 	}
 	s.mu.Unlock()
 	clear(list)

@@ -15,6 +15,8 @@ const (
 	keptOps = 4096 // groups up to that size are used again
 	keptLen = 4 << 20
 
+	keptNames = 100 // of files that are left over
+
 	maxSegments = 1024 // beyond it the oldest is cleaned, and half of it makes new ones larger
 	minSegment  = 64 << 10
 	maxFrame    = 1 << 31 // offsets in a segment have 32 bits
@@ -122,6 +124,9 @@ func (s *Store) write(g *group) bool {
 	s.encode(g)
 	for wait := minRetry; !s.attempt(); wait = min(2*wait, maxRetry) {
 		s.setFailing(true)
+		if len(s.litter) > keptNames {
+			_ = s.removeLitter() // so that it does not become too much
+		}
 		if !s.pause(wait) {
 			return false
 		}

@@ -68,8 +68,9 @@ func decodeFormat(text []byte) (f format, err error) {
 	if version != formatVersion {
 		return f, fmt.Errorf("%w: the state is of format %d, and this release reads format %d: use release %s or later", errVersion, version, formatVersion, release)
 	}
-	if _, err := fmt.Sscanf(string(text), "mqttsn-gateway state, format %d\nread by release %s and later\nsalt %016x\n", &version, &release, &f.salt); err != nil {
-		return f, damaged
+	_, _ = fmt.Sscanf(string(text), "mqttsn-gateway state, format %d\nread by release %s and later\nsalt %016x\n", &version, &release, &f.salt)
+	if !bytes.Equal(text, f.encode()) {
+		return format{}, damaged
 	}
 	return f, nil
 }
