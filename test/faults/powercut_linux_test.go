@@ -29,7 +29,7 @@ func TestPowerCut(t *testing.T) {
 	}
 	l := r.cuts(dice(t), form(10, 1000), "honest")
 	if l.lost > 0 || len(l.faults) > 0 {
-		t.Errorf("%d batches lost that were said to be durable; %d times wrong: %.5q", l.lost, len(l.faults), l.faults)
+		t.Errorf("%d batches lost that were said to be durable; %d times wrong: %q", l.lost, len(l.faults), l.faults[:min(len(l.faults), 8)])
 	}
 	if l.said == 0 {
 		t.Error("no batch became durable")
@@ -136,6 +136,22 @@ func (r *cutRig) cut() error {
 	return unix.IoctlSetPointerInt(int(d.Fd()), shutdown, noLogFlush)
 }
 
+// freeze stops a process: without power it does not get to know how a sync has ended that
+// was going on. Such a sync may return nil although the file system was shut down meanwhile,
+// if ext4 did not get to mark the blocks as written.
+func freeze(p *os.Process) {
+	if p.Signal(unix.SIGSTOP) != nil {
+		return // it has ended
+	}
+	for deadline := time.Now().Add(20 * time.Second); time.Now().Before(deadline); {
+		stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", p.Pid))
+		_, state, _ := strings.Cut(string(stat), ") ")
+		if err != nil || state == "" || strings.ContainsRune("TZX", rune(state[0])) {
+			return
+		}
+	}
+}
+
 // cuts has writers run one after another, each until its power is cut.
 func (r *cutRig) cuts(random *rand.Rand, times int, mode string) *cutLedger {
 	r.t.Helper()
@@ -201,6 +217,7 @@ func (r *cutRig) life(l *cutLedger, mode string, random *rand.Rand) {
 		case <-done:
 		}
 		dark.Store(true)
+		freeze(writer.Process)
 		if err := r.cut(); err != nil {
 			r.t.Fatal(err)
 		}

@@ -171,6 +171,7 @@ func (l *cutLedger) line(text string, dark bool) (started bool) {
 		fmt.Sscan(rest, &n)
 		if n < l.durable {
 			l.lost += l.durable - n
+			l.faults = append(l.faults, fmt.Sprintf("start %d found %d batches, and %d were said to be durable", l.starts+1, n, l.durable))
 		}
 		l.durable = n
 		l.starts++
