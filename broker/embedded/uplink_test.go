@@ -132,7 +132,7 @@ func TestUplinkFilters(t *testing.T) {
 	st := store.NewMemory()
 	b, u := bridged(t, st)
 	one, _ := joinBridged(t, b, "one", false, nil)
-	two, got := joinBridged(t, b, "two", true, nil)
+	two, _ := joinBridged(t, b, "two", true, nil)
 	do := func(c broker.Conn, r broker.Request) {
 		t.Helper()
 		if err := c.Do(&r); err != nil {
@@ -153,7 +153,7 @@ func TestUplinkFilters(t *testing.T) {
 		t.Errorf("after a crash it is told %q, want %q", u.filters, want)
 	}
 	u.allow = func(string) (broker.Code, byte) { return broker.CodeNotAuthorized, 0 }
-	two, got = joinBridged(t, b, "two", false, nil)
+	two, got := joinBridged(t, b, "two", false, nil)
 	do(two, broker.Request{Op: broker.Subscribe, Token: 9, Topic: "c", QoS: 1})
 	if ev := got.last(t); ev.Token != 9 || ev.Code != broker.CodeNotAuthorized {
 		t.Errorf("a refused subscription is answered with %+v", ev)

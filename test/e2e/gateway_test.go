@@ -20,6 +20,8 @@ type gateway struct {
 	udp, admin string
 	// mqtt is the address of the broker: the embedded one's, or the upstream one's.
 	mqtt string
+	// state is the state directory; "" for none.
+	state string
 }
 
 // plan is what a gateway is started with.
@@ -39,6 +41,8 @@ type plan struct {
 	// inGroup: the gateway has a multicast group, which gets a port when it starts.
 	inGroup bool
 	group   string
+	// state: the gateway has a state directory, the same after a restart.
+	state bool
 }
 
 // setting changes a plan.
@@ -79,6 +83,15 @@ func (p plan) setDefault(name, value string) {
 
 // retryFast is for tests of retransmission.
 func retryFast(p *plan) { p.keys["session.t_retry"] = fastRetry.String() }
+
+// withState is for tests of what survives.
+func withState(p *plan) { p.state = true }
+
+// aggregating has the gateway connect all devices over a few connections.
+func aggregating(p *plan) {
+	p.state = true
+	p.keys["broker.mode"] = "aggregating"
+}
 
 func brokerDown(p *plan) { p.brokerDown = true }
 
@@ -132,9 +145,12 @@ func startGateway(t testing.TB, p plan, upstream string, old *gateway) *gateway 
 	t.Helper()
 	g := &gateway{mqtt: upstream}
 	if old != nil {
-		g.udp, g.admin, g.mqtt = old.udp, old.admin, old.mqtt
+		g.udp, g.admin, g.mqtt, g.state = old.udp, old.admin, old.mqtt, old.state
 	} else {
 		g.udp, g.admin = freeAddr(t), freeAddr(t)
+		if p.state {
+			g.state = filepath.Join(t.TempDir(), "state")
+		}
 	}
 	file := filepath.Join(t.TempDir(), "gateway.yaml")
 	if err := os.WriteFile(file, []byte(p.yaml()), 0o600); err != nil {
@@ -149,6 +165,9 @@ func startGateway(t testing.TB, p plan, upstream string, old *gateway) *gateway 
 		fallthrough
 	default:
 		args = append(args, "--mqtt", g.mqtt)
+	}
+	if g.state != "" {
+		args = append(args, "--state", g.state)
 	}
 	g.process = launch(t, "gateway", gatewayBinary, append(args, p.args...)...)
 	eventually(t, "gateway answers over UDP", func() bool { return !g.running() || answersStranger(g.udp) })

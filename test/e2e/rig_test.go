@@ -212,6 +212,9 @@ func run(t *testing.T, tables ...table) {
 						check.run(check.rig(t, setup))
 					})
 				}
+				for _, v := range variants {
+					v.run(t, id, setups[v.setup])
+				}
 			})
 		}
 	}

@@ -63,7 +63,7 @@ var sessions = table{
 	// The broker's sessions outlive the gateway: nothing is lost that was published while it
 	// was dead (4.3).
 	"GatewayIsKilled": {
-		embedded: absent("the embedded broker lives and dies with the gateway, and stores nothing in this version"),
+		embedded: absent("without a state directory the embedded broker lives and dies with the gateway; see KeepsStateWhenKilled"),
 		upstream: does(func(r *rig) {
 			d := subscribed(r, keepSession, 1)
 			r.gateway.kill()
@@ -76,6 +76,33 @@ var sessions = table{
 			d.receive("s/temp", "after", 1)
 		}),
 	},
+	// With a state directory a device does not notice that the gateway was killed: it goes on
+	// publishing with the topic ids that it has, and a sleeper wakes up and gets its messages.
+	"KeepsStateWhenKilled": both(func(r *rig) {
+		active, sleeper := subscribed(r, keepSession, 1), r.device("sleeper")
+		sleeper.connect(cleanSession, minute)
+		sleeper.subscribe("s/other", 2)
+		sleeper.sleep(600)
+		watcher := r.watch("s/up")
+		active.register("s/up")
+		r.leave("s/other", "for the sleeper", 2)
+		r.gateway.kill()
+		r.restartGateway()
+		if r.setup == embedded {
+			watcher, r.publisher = r.watch("s/up"), nil
+		}
+		active.tell("__ 0C 20 {s/up} 00 09 'still here'")
+		for active.unread = active.read(fastRetry); active.unread == nil; active.unread = active.read(fastRetry) {
+			active.tell("__ 0C A0 {s/up} 00 09 'still here'") // it was not connected to the broker yet
+		}
+		active.expect("07 0D {s/up} 00 09 00")
+		watcher.expect("s/up", "still here", 1)
+		sleeper.tell(sleeper.wakeFrame())
+		sleeper.receive("s/other", "for the sleeper", 2)
+		sleeper.expect("02 17")
+		r.publish("s/temp", "after", 1)
+		active.receive("s/temp", "after", 1)
+	}, withState),
 	// A shared subscription is a name, and what it delivers has another (4.3).
 	"SharedSubscription": both(func(r *rig) {
 		d := r.client(cleanSession)
