@@ -146,3 +146,35 @@ func TestPromisesWhileDegraded(t *testing.T) {
 		p.pubacks(1, 2, 3, 4, 5, 6, 7, 8, 9, 10)
 	})
 }
+
+// A QoS 2 message leaves when its identifier is durable, and one with QoS 1 not before it.
+// Others do not wait, and a session that ends with its connection has nothing to wait for.
+func TestIdentifierIsDurableFirst(t *testing.T) {
+	eachVersion(t, func(t *testing.T, v mqtt.Version) {
+		st := store.NewMemory()
+		b := serveStore(t, st)
+		p := login(t, b, v, "c", stay)
+		p.subscribe(2, "#")
+		clean := login(t, b, v, "clean")
+		clean.subscribe(2, "#")
+		st.Hold()
+		d := connected(t, b, "d", true)
+		for i, qos := range []byte{1, 2, 1, 0} {
+			d.publish("t", fmt.Sprint(i), qos, false)
+		}
+		b.Flush()
+		p.gets("0", 1)
+		p.gets("3", 0)
+		p.quiet()
+		st.Commit()
+		m := p.gets("1", 2)
+		p.gets("2", 1)
+		p.send(&mqtt.Pubrec{PacketID: m.PacketID})
+		p.quiet()
+		st.Commit()
+		expect[*mqtt.Pubrel](p)
+		for i, qos := range []mqtt.QoS{1, 2, 1, 0} {
+			clean.gets(fmt.Sprint(i), qos)
+		}
+	})
+}
