@@ -53,7 +53,8 @@ type Broker struct {
 
 	local   Local
 	wake    func()
-	working sync.Mutex // held by who works off what the links were told
+	commits chan struct{} // the store has room again, maybe
+	working sync.Mutex    // held by who works off what the links were told
 }
 
 // New makes a Broker on top of the way to a broker elsewhere, which has to spool what it is
@@ -68,11 +69,17 @@ func New(o Options, elsewhere broker.Broker, st store.Store, log *slog.Logger) (
 			return nil, err
 		}
 	}
-	b := &Broker{elsewhere: elsewhere, store: st, log: log, wake: func() {}}
+	b := &Broker{elsewhere: elsewhere, store: st, log: log, wake: func() {}, commits: make(chan struct{}, 1)}
 	for i := range o.Links {
 		b.links = append(b.links, newLink(b, fmt.Sprintf("%s-%d", o.ClientID, i)))
 	}
 	b.filters.init()
+	st.Notify(func() {
+		select {
+		case b.commits <- struct{}{}:
+		default:
+		}
+	})
 	return b, nil
 }
 
@@ -118,12 +125,6 @@ func (b *Broker) Up() bool { return b.elsewhere.Up() && b.local.Up() }
 // Serve serves both sides until ctx is done: broker.Broker. It may be called once.
 func (b *Broker) Serve(ctx context.Context, wake func()) error {
 	b.wake = wake
-	// If something was held back, it may be passed on now.
-	b.store.Notify(func() {
-		if b.store.Level() < store.Full && b.waiting() {
-			b.settle()
-		}
-	})
 	var parts sync.WaitGroup
 	failed := make(chan error, 2)
 	serving, stop := context.WithCancel(ctx)
@@ -155,10 +156,17 @@ func (b *Broker) tick(ctx context.Context) {
 		}
 		b.filters.grow(now)
 		b.settle()
-		select {
-		case now = <-ticker.C:
-		case <-ctx.Done():
-			return
+		for waits := true; waits; {
+			select {
+			case now = <-ticker.C:
+				waits = false
+			case <-b.commits:
+				if b.waiting() {
+					b.settle()
+				}
+			case <-ctx.Done():
+				return
+			}
 		}
 	}
 }

@@ -220,6 +220,12 @@ func (o Options) Validate() error {
 			return fmt.Errorf("%s: %q is not allowed: %s or %s", w.key, w.value, w.allowed[0], w.allowed[1])
 		}
 	}
+	if o.Mode == Aggregating && o.Durability == "through" {
+		return errors.New("durability: through does not go with mode aggregating: its connections cannot wait for the broker; leave it out")
+	}
+	if o.Mode == Aggregating && o.ConnectOffline == "refuse" {
+		return errors.New("connect_offline: refuse does not go with mode aggregating: devices are connected with the gateway; leave it out")
+	}
 	if o.ConnectOffline == "accept" && o.Durability == "through" {
 		return errors.New("connect_offline: accept is of no use with durability through")
 	}

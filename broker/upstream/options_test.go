@@ -129,9 +129,11 @@ func TestPasswordIsPresented(t *testing.T) {
 
 func TestModeOptions(t *testing.T) {
 	for key, change := range map[string]func(*Options){
-		"mode":        func(o *Options) { o.Mode = "bridge" },
-		"connections": func(o *Options) { o.Connections = 0 },
-		"client_id":   func(o *Options) { o.ClientID = "a\x00" },
+		"mode":            func(o *Options) { o.Mode = "bridge" },
+		"connections":     func(o *Options) { o.Connections = 0 },
+		"client_id":       func(o *Options) { o.ClientID = "a\x00" },
+		"durability":      func(o *Options) { o.Mode, o.Durability = Aggregating, "through" },
+		"connect_offline": func(o *Options) { o.Mode, o.ConnectOffline = Aggregating, "refuse" },
 	} {
 		o := quick("localhost:1883")
 		change(&o)

@@ -85,7 +85,7 @@ func (s *session) reached(present bool) {
 	}
 }
 
-// acceptOffline answers the Connect although the broker is away, if that is allowed.
+// acceptOffline answers the Connect before the broker does, if that is allowed.
 func (s *session) acceptOffline() bool {
 	if s.spool == nil || !s.broker.offline {
 		return false

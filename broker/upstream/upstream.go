@@ -211,7 +211,8 @@ func (b *Broker) admit(s *session) bool {
 	if before == nil || !before.precede(s) {
 		b.dialer.add(s, true)
 	}
-	if s.spool != nil && b.gate.away() {
+	// In aggregating mode all devices wait for this one.
+	if s.spool != nil && (b.gate.away() || b.options.Mode == Aggregating) {
 		s.mu.Lock()
 		if s.stage == joining {
 			s.acceptOffline()

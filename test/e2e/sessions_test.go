@@ -78,31 +78,27 @@ var sessions = table{
 	},
 	// With a state directory a device does not notice that the gateway was killed: it goes on
 	// publishing with the topic ids that it has, and a sleeper wakes up and gets its messages.
-	"KeepsStateWhenKilled": both(func(r *rig) {
-		active, sleeper := subscribed(r, keepSession, 1), r.device("sleeper")
-		sleeper.connect(cleanSession, minute)
-		sleeper.subscribe("s/other", 2)
-		sleeper.sleep(600)
-		watcher := r.watch("s/up")
-		active.register("s/up")
-		r.leave("s/other", "for the sleeper", 2)
-		r.gateway.kill()
-		r.restartGateway()
-		if r.setup == embedded {
-			watcher, r.publisher = r.watch("s/up"), nil
-		}
-		active.tell("__ 0C 20 {s/up} 00 09 'still here'")
-		for active.unread = active.read(fastRetry); active.unread == nil; active.unread = active.read(fastRetry) {
-			active.tell("__ 0C A0 {s/up} 00 09 'still here'") // it was not connected to the broker yet
-		}
-		active.expect("07 0D {s/up} 00 09 00")
-		watcher.expect("s/up", "still here", 1)
-		sleeper.tell(sleeper.wakeFrame())
-		sleeper.receive("s/other", "for the sleeper", 2)
-		sleeper.expect("02 17")
-		r.publish("s/temp", "after", 1)
-		active.receive("s/temp", "after", 1)
-	}, withState),
+	"KeepsStateWhenKilled": both(killAndGoOn, withState),
+	"AggregatingKeepsStateWhenKilled": {
+		embedded: absent("there is nothing to aggregate"),
+		upstream: does(killAndGoOn, aggregating),
+	},
+	"AggregatingOutlivesTheBroker": {
+		embedded: absent("there is nothing to aggregate"),
+		upstream: does(func(r *rig) {
+			d := subscribed(r, keepSession, 1)
+			d.register("s/up")
+			r.publish("s/temp", "before", 1)
+			d.receive("s/temp", "before", 1)
+			r.mosquitto.kill()
+			r.publisher = nil
+			d.ask("__ 0C 20 {s/up} 00 09 'while away'", "07 0D {s/up} 00 09 00")
+			r.mosquitto.start(r.T)
+			eventually(r.T, "the subscription is back", func() bool { return strings.Contains(r.mosquitto.log.String(), "s/temp") })
+			r.publish("s/temp", "after", 1)
+			d.receive("s/temp", "after", 1)
+		}, aggregating),
+	},
 	// A shared subscription is a name, and what it delivers has another (4.3).
 	"SharedSubscription": both(func(r *rig) {
 		d := r.client(cleanSession)
@@ -193,4 +189,30 @@ func moveToAnotherGateway(r *rig) {
 	here.discard("02 18")
 	here.ask("02 16", "02 18")
 	watcher.nothing(moment)
+}
+
+func killAndGoOn(r *rig) {
+	active, sleeper := subscribed(r, keepSession, 1), r.device("sleeper")
+	sleeper.connect(cleanSession, minute)
+	sleeper.subscribe("s/other", 2)
+	sleeper.sleep(600)
+	watcher := r.watch("s/up")
+	active.register("s/up")
+	r.leave("s/other", "for the sleeper", 2)
+	r.gateway.kill()
+	r.restartGateway()
+	if r.setup == embedded {
+		watcher, r.publisher = r.watch("s/up"), nil
+	}
+	active.tell("__ 0C 20 {s/up} 00 09 'still here'")
+	for active.unread = active.read(fastRetry); active.unread == nil; active.unread = active.read(fastRetry) {
+		active.tell("__ 0C A0 {s/up} 00 09 'still here'") // it was not connected to the broker yet
+	}
+	active.expect("07 0D {s/up} 00 09 00")
+	watcher.expect("s/up", "still here", 1)
+	sleeper.tell(sleeper.wakeFrame())
+	sleeper.receive("s/other", "for the sleeper", 2)
+	sleeper.expect("02 17")
+	r.publish("s/temp", "after", 1)
+	active.receive("s/temp", "after", 1)
 }
