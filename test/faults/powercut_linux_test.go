@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -79,6 +80,16 @@ func newCutRig(t *testing.T) *cutRig {
 		t.Cleanup(func() { command("losetup", "--detach", r.device) })
 		if err := os.Mkdir(r.dir, 0o700); err != nil {
 			return err
+		}
+		// Its mounts are those of this thread and of the processes it starts. Others that
+		// make a namespace meanwhile would take a mount along, which then lives on with
+		// the file system as it was shut down. The thread ends with the test.
+		runtime.LockOSThread()
+		if err := unix.Unshare(unix.CLONE_FS | unix.CLONE_NEWNS); err != nil {
+			return fmt.Errorf("unshare: %w", err)
+		}
+		if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
+			return fmt.Errorf("make the mounts private: %w", err)
 		}
 		if err := r.mount(); err != nil {
 			return err
