@@ -68,7 +68,7 @@ func (h *history) compare(first *actor) {
 			for _, ev := range a.device.take() {
 				a.seen = append(a.seen, modelDelivery{
 					message: &modelMessage{topic: ev.Message.Topic, payload: string(ev.Message.Payload)},
-					qos:     ev.QoS, retain: ev.Retain, id: uint16(ev.Token),
+					qos:     ev.QoS, retain: ev.Retain, token: ev.Token,
 				})
 			}
 		} else {
@@ -83,12 +83,27 @@ func (h *history) compare(first *actor) {
 		for _, d := range s.out {
 			want = append(want, d.text(a))
 		}
+		seen, out := a.seen, s.out
 		a.seen, s.out = nil, nil
 		if !slices.Equal(got, want) {
 			h.t.Fatalf("%s was sent\n%q, want\n%q", a.id, got, want)
 		}
+		for i := range out {
+			h.compareTokens(a, out[i].self, seen[i].token)
+		}
 	}
 	h.compareCounters()
+}
+
+// compareTokens notes by which token a device knows a delivery, which never changes.
+func (h *history) compareTokens(a *actor, d *modelDelivery, token broker.Token) {
+	switch {
+	case a.device == nil || d == nil: // or it is one with QoS 0
+	case !h.model.stored && token != broker.Token(d.id), d.token != 0 && d.token != token, token == 0:
+		h.t.Fatalf("%s knows %+v by the token %d", a.id, *d, token)
+	case h.model.stored:
+		d.token = token
+	}
 }
 
 // text is what of a delivery such a client gets to see.
@@ -96,12 +111,15 @@ func (d *modelDelivery) text(a *actor) string {
 	if d.released {
 		return fmt.Sprintf("PUBREL %d", d.id)
 	}
-	again, ids := d.again && a.device == nil, slices.Sorted(slices.Values(d.ids))
+	again, id, ids := d.again, d.id, slices.Sorted(slices.Values(d.ids))
 	if a.version != mqtt.V5 {
 		ids = nil
 	}
+	if a.device != nil {
+		again, id = false, 0
+	}
 	return fmt.Sprintf("%s %q, QoS %d, retain %v, again %v, id %d, subscriptions %d",
-		d.message.topic, d.message.payload, d.qos, d.retain, again, d.id, ids)
+		d.message.topic, d.message.payload, d.qos, d.retain, again, id, ids)
 }
 
 func (h *history) compareCounters() {

@@ -263,6 +263,37 @@ func (h *history) release(a *actor, id uint16) {
 	}
 }
 
+// persist lets a device's session survive a restart, whichever it is.
+func (h *history) persist(a *actor) {
+	fmt.Fprint(&h.log, "is persisted")
+	s := h.model.sessions[a.id]
+	s.persisted = h.model.stored && !s.lasting
+	a.device.do(broker.Request{Op: broker.Persist})
+}
+
+// restart crashes the broker, and goes on with one that has what the store has.
+func (h *history) restart() {
+	fmt.Fprintln(&h.log, "the broker crashes")
+	left := memory(h.broker.store).Crash()
+	tidy(h.t, h.broker)
+	for _, a := range h.actors {
+		if a.online && a.device == nil {
+			a.peer.conn.Close()
+		}
+		a.online, a.seen = false, nil
+	}
+	h.broker.clients.group.Wait()
+	h.model.restart()
+	h.broker = newStoreBroker(h.t, left, h.change)
+	for _, a := range h.actors {
+		if a.device != nil {
+			a.device = open(h.t, h.broker, a.id)
+		}
+	}
+	tidy(h.t, h.broker)
+	h.compareCounters()
+}
+
 // acknowledge takes the next step for one of the deliveries in flight.
 func (h *history) acknowledge(a *actor) {
 	s := h.model.sessions[a.id]
@@ -273,20 +304,23 @@ func (h *history) acknowledge(a *actor) {
 	fmt.Fprintf(&h.log, "acknowledges %+v", *d)
 	switch {
 	case a.device != nil:
-		h.model.acked(a.id, d.id)
-		a.device.do(broker.Request{Op: broker.Ack, Token: broker.Token(d.id)})
+		token := d.token
+		if h.model.acked(a.id, d); !h.model.stored {
+			token = broker.Token(d.id)
+		}
+		a.device.do(broker.Request{Op: broker.Ack, Token: token})
 		h.broker.Flush()
 	case d.qos == 1:
-		h.model.acked(a.id, d.id)
+		h.model.acked(a.id, d)
 		a.peer.send(&mqtt.Puback{PacketID: d.id})
 	case d.released:
-		h.model.acked(a.id, d.id)
+		h.model.acked(a.id, d)
 		a.peer.send(&mqtt.Pubcomp{PacketID: d.id})
 	case a.version == mqtt.V5 && h.draw(3) == 0:
-		h.model.acked(a.id, d.id)
+		h.model.acked(a.id, d)
 		a.peer.send(&mqtt.Pubrec{PacketID: d.id, Code: mqtt.CodeQuota})
 	default:
-		d.released = true
+		d.released, d.self = true, d
 		s.out = append(s.out, *d)
 		a.peer.send(&mqtt.Pubrec{PacketID: d.id})
 	}

@@ -7,11 +7,13 @@ import (
 	"testing"
 
 	"mqttsn-gateway/broker/mqtt"
+	"mqttsn-gateway/gateway/store"
 )
 
 // FuzzHistories lets three MQTT clients and two devices, of which one shares its client id
 // with a client, do anything in any order: connect, vanish, subscribe, publish with every
-// QoS, share, have limits of their own, acknowledge late and in any order, send rubbish. After each step every one of them
+// QoS, share, have limits of their own, acknowledge late and in any order, send rubbish.
+// With a store the broker may crash, too. After each step every one of them
 // has been sent what the model says, no more and no less, and every message that was
 // accepted is accounted for.
 func FuzzHistories(f *testing.F) {
@@ -43,6 +45,7 @@ const (
 type history struct {
 	t      *testing.T
 	broker *Broker
+	change func(*Options)
 	model  *model
 	actors []*actor
 	octets []byte // what is to happen
@@ -64,11 +67,16 @@ type actor struct {
 func newHistory(t *testing.T, octets []byte) *history {
 	h := &history{t: t, octets: octets, model: newModel(historyWindow, historyRoom)}
 	h.model.queueQoS0, h.model.upgradeQoS = h.draw(3) == 0, h.draw(3) == 0
-	h.broker = newBroker(t, func(o *Options) {
+	h.change = func(o *Options) {
 		o.QueueQoS0Messages, o.UpgradeOutgoingQoS = h.model.queueQoS0, h.model.upgradeQoS
 		o.MaxTopicAliasBroker = 2
 		o.MaxInflightMessages, o.DeviceInflight, o.MaxQueuedMessages = historyWindow, historyWindow, historyRoom
-	})
+	}
+	if h.model.stored = h.draw(2) == 0; h.model.stored {
+		h.broker = newStoreBroker(t, store.NewMemory(), h.change)
+	} else {
+		h.broker = newBroker(t, h.change)
+	}
 	h.actors = []*actor{
 		{id: "a", version: mqtt.V311}, {id: "b", version: mqtt.V5}, {id: "c", version: mqtt.V5}, {id: "c"}, {id: "d"},
 	}
@@ -108,7 +116,11 @@ func (h *history) draw(n int) int {
 // step lets one actor do one thing.
 func (h *history) step() *actor {
 	a := h.actors[h.draw(len(h.actors))]
-	what := h.draw(16)
+	what := h.draw(18)
+	if what == 17 && h.model.stored {
+		h.restart()
+		what = 0
+	}
 	fmt.Fprintf(&h.log, "%s (%v): ", a.id, a.version)
 	switch {
 	case !a.online || what == 0:
@@ -123,8 +135,10 @@ func (h *history) step() *actor {
 		h.unsubscribe(a)
 	case what < 12:
 		h.publish(a)
-	case what < 15 || a.version == 0:
+	case what < 15:
 		h.acknowledge(a)
+	case a.device != nil:
+		h.persist(a)
 	case h.draw(2) == 0:
 		h.release(a, uint16(1+h.draw(3)))
 	default:

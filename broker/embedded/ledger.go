@@ -35,7 +35,7 @@ func (b *Broker) newLedger() *ledger {
 	if b.store == nil {
 		return nil
 	}
-	return new(ledger)
+	return &ledger{since: b.number()}
 }
 
 // isDurable reports whether the session survives a crash. The caller holds s.mu.
@@ -146,7 +146,7 @@ func (s *session) replaceWill(w *will, with []store.Op) store.Mark {
 // s.mu.
 func (s *session) keepFrom(r *records) {
 	l := s.ledger
-	l.durable, l.since = true, s.broker.number()
+	l.durable = true
 	l.received = appendReceived(nil, l.since)
 	s.putWill(r)
 	s.putSession(r)

@@ -131,7 +131,7 @@ func (l *loading) session(k store.Key, v []byte) error {
 	}
 	b := l.b
 	s := &session{
-		broker: b, id: k.Client, mount: b.mountAt(saved.mount), ledger: b.newLedger(),
+		broker: b, id: k.Client, mount: b.mountAt(saved.mount), ledger: new(ledger),
 		expiry: saved.expiry, window: saved.window,
 	}
 	g := s.ledger

@@ -202,7 +202,7 @@ func readMessage(d *store.Decoder, m *message, now clock) error {
 			p.User = append(p.User, mqtt.UserProperty{Name: d.Bytes(), Value: d.Bytes()})
 		}
 	}
-	if flags&(messagePayloadFormat|messageResponseTopic|messageCorrelationData|messageContentType|messageUser) != 0 {
+	if flags&(messagePayloadFormat|messageResponseTopic|messageCorrelationData|messageContentType) != 0 || len(p.User) > 0 {
 		m.properties = cloneProperties(&p)
 	}
 	m.Payload = bytes.Clone(d.Bytes())

@@ -23,6 +23,8 @@ func (m *model) publish(p *modelMessage) (anybody bool) {
 	} else if p.retain {
 		m.retained[p.topic] = p
 	}
+	m.several = m.stored && m.receivers(p.topic) > 1
+	defer m.goOn()
 	for _, s := range m.sessions {
 		d := &modelDelivery{message: p}
 		gets := false
@@ -55,6 +57,35 @@ func (m *model) publish(p *modelMessage) (anybody bool) {
 	return anybody
 }
 
+// receivers is how many may get messages of a topic: clients, and groups of them.
+func (m *model) receivers(topic string) (n int) {
+	for _, s := range m.sessions {
+		for filter := range s.subs {
+			if mqtt.Match(filter, topic) {
+				n++
+				break
+			}
+		}
+	}
+	for _, filter := range historyShares {
+		_, proper, _ := mqtt.Shared(filter)
+		if m.groups[filter] != nil && mqtt.Match(proper, topic) {
+			n++
+		}
+	}
+	return n
+}
+
+// goOn sends what had to wait for the store.
+func (m *model) goOn() {
+	for _, s := range m.later {
+		if s.online {
+			m.pump(s)
+		}
+	}
+	m.later = nil
+}
+
 func (m *model) outgoing(published, granted byte) byte {
 	if m.upgradeQoS {
 		return granted
@@ -78,6 +109,14 @@ func (m *model) share(g *modelGroup, filter string, p *modelMessage) {
 		d.ids = []uint32{sub.id}
 	}
 	m.offer(to, d)
+}
+
+// join puts a session into a group.
+func (m *model) join(s *modelSession, filter string) {
+	if m.groups[filter] == nil {
+		m.groups[filter] = new(modelGroup)
+	}
+	m.groups[filter].members = append(m.groups[filter].members, s)
 }
 
 // unshare takes a session out of a group.

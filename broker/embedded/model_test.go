@@ -1,8 +1,10 @@
 package embedded
 
 import (
+	"maps"
 	"slices"
 
+	"mqttsn-gateway/broker"
 	"mqttsn-gateway/broker/mqtt"
 )
 
@@ -12,6 +14,9 @@ type model struct {
 	window, room int // max_inflight_messages, max_queued_messages
 	queueQoS0    bool
 	upgradeQoS   bool
+	stored       bool // there is a store, so that there can be restarts
+	several      bool // the message may be for more than one receiver, and there is a store
+	later        []*modelSession
 	groups       map[string]*modelGroup // by filter
 	sessions     map[string]*modelSession
 	retained     map[string]*modelMessage
@@ -40,10 +45,14 @@ type modelSession struct {
 	backlog  []*modelDelivery
 	received map[uint16]bool
 	will     *modelMessage
-	nextID   uint16
-	window   int
-	small    bool // the client has a maximum packet size
-	out      []modelDelivery
+	delayed  bool // the will is not published if the client comes back
+	// persisted says that the session survives a restart although it is not lasting, and
+	// restored that it has, and its client has not come back.
+	persisted, restored bool
+	nextID              uint16
+	window              int
+	small               bool // the client has a maximum packet size
+	out                 []modelDelivery
 }
 
 type modelSubscription struct {
@@ -60,6 +69,10 @@ type modelDelivery struct {
 	ids      []uint32
 	id       uint16 // 0: not sent yet
 	again    bool
+	recorded bool // the store has the identifier
+	sent     bool
+	token    broker.Token   // to a device, with a store; 0: not known
+	self     *modelDelivery // of what was sent
 	inFlight bool
 	released bool
 }
@@ -89,13 +102,15 @@ func (m *model) connect(id string, device, same bool, c *modelConnect) (present 
 	s := m.sessions[id]
 	var last *modelMessage
 	if s != nil {
+		ends := clean || !s.lasting && !(s.restored && device)
 		last, s.will = s.will, nil
-		if s.online && same {
+		if s.online && same || s.delayed && !ends {
 			last = nil // a device that connects again was not lost
 		} else if s.online {
 			m.dropBacklog(s)
 		}
-		if clean || !s.lasting {
+		s.delayed = false
+		if ends {
 			m.finish(s)
 			s = nil
 		}
@@ -105,7 +120,11 @@ func (m *model) connect(id string, device, same bool, c *modelConnect) (present 
 		s = &modelSession{id: id, subs: make(map[string]modelSubscription), received: make(map[uint16]bool)}
 		m.sessions[id] = s
 	}
+	if s.restored && !s.lasting {
+		lasting = false // it ends as it would have ended
+	}
 	s.online, s.device, s.lasting, s.will, s.out = true, device, lasting, will, nil
+	s.restored = false
 	s.window, s.small = min(m.window, c.window), c.small
 	s.land()
 	if device {
@@ -140,7 +159,7 @@ func (m *model) publishWill(will *modelMessage) {
 func (m *model) finish(s *modelSession) {
 	m.dropBacklog(s)
 	for _, d := range s.queue {
-		if d.id == 0 {
+		if !d.sent {
 			m.dropped["session_ended"]++
 		}
 	}
@@ -168,9 +187,29 @@ func (s *modelSession) flying() (n int) {
 // enqueue queues a delivery if there is room.
 func (m *model) enqueue(s *modelSession, d *modelDelivery) {
 	if m.hasRoom(s) {
-		s.queue = append(s.queue, d)
+		m.push(s, d)
 	} else {
 		m.dropped["queue_full"]++
+	}
+}
+
+// push queues a delivery. With a store it is given its identifier at once if it is about to
+// be sent, so that it is in its record.
+func (m *model) push(s *modelSession, d *modelDelivery) {
+	n := len(s.queue)
+	if m.stored && d.qos > 0 && (s.lasting || s.persisted) && s.online && !s.device && n < s.window && (n == 0 || s.queue[n-1].id != 0) {
+		d.id, d.recorded = s.newID(), true
+	}
+	s.queue = append(s.queue, d)
+}
+
+// newID is the next packet identifier that is free.
+func (s *modelSession) newID() uint16 {
+	for {
+		s.nextID = s.nextID%0xFFFF + 1
+		if !slices.ContainsFunc(s.queue, func(d *modelDelivery) bool { return d.id == s.nextID }) {
+			return s.nextID
+		}
 	}
 }
 
@@ -188,7 +227,9 @@ func (m *model) offer(s *modelSession, d *modelDelivery) {
 	switch {
 	case d.qos > 0 || m.queueQoS0 && late:
 		m.enqueue(s, d)
-		if s.online {
+		if m.several && d.qos > 0 && (s.lasting || s.persisted) {
+			m.later = append(m.later, s) // when it is in all queues, and so in the store
+		} else if s.online {
 			m.pump(s)
 		}
 	case !s.online:
@@ -236,7 +277,10 @@ func (m *model) pump(s *modelSession) {
 				m.pass(s, d)
 				continue
 			}
-			d.again = d.id != 0
+			d.again = d.sent
+			if d.qos == 2 && d.id == 0 && m.stored && (s.lasting || s.persisted) && !s.device {
+				d.id, d.recorded = s.newID(), true
+			}
 			if s.small && d.message.large() && !d.released {
 				s.forget(d)
 				if !d.again {
@@ -244,12 +288,13 @@ func (m *model) pump(s *modelSession) {
 				}
 				continue
 			}
-			if !d.again {
-				s.nextID = s.nextID%0xFFFF + 1
-				d.id = s.nextID
+			if d.id == 0 && !(m.stored && s.device) {
+				d.id = s.newID()
+			}
+			if !d.sent {
 				m.sent[d.qos]++
 			}
-			d.inFlight = true
+			d.inFlight, d.sent, d.self = true, true, d
 			s.out = append(s.out, *d)
 		}
 		if len(s.backlog) == 0 || s.flying() >= s.window {
@@ -260,7 +305,7 @@ func (m *model) pump(s *modelSession) {
 		switch {
 		case m.retained[d.message.topic] != d.message: // it was replaced
 		case d.qos > 0:
-			s.queue = append(s.queue, d)
+			m.push(s, d)
 		default:
 			m.pass(s, d)
 		}
@@ -278,11 +323,8 @@ func (m *model) subscribe(id, filter string, sub modelSubscription, ifNew, ifOld
 	_, old := s.subs[filter]
 	s.subs[filter] = sub
 	if slices.Contains(historyShares, filter) {
-		if m.groups[filter] == nil {
-			m.groups[filter] = new(modelGroup)
-		}
-		if g := m.groups[filter]; !old {
-			g.members = append(g.members, s)
+		if !old {
+			m.join(s, filter)
 		}
 	} else if old && ifOld || !old && ifNew {
 		for topic, p := range m.retained {
@@ -299,9 +341,43 @@ func (m *model) subscribe(id, filter string, sub modelSubscription, ifNew, ifOld
 	m.pump(s)
 }
 
-// acked completes the delivery with that identifier.
-func (m *model) acked(id string, packet uint16) {
+// acked completes a delivery.
+func (m *model) acked(id string, d *modelDelivery) {
 	s := m.sessions[id]
-	s.queue = slices.DeleteFunc(s.queue, func(d *modelDelivery) bool { return d.inFlight && d.id == packet })
+	s.forget(d)
 	m.pump(s)
+}
+
+// restart crashes the broker and starts another one: what was not to survive is gone, and
+// the counters start anew.
+func (m *model) restart() {
+	m.received, m.sent, m.dropped = [3]uint64{}, [3]uint64{}, make(map[string]uint64)
+	for id, s := range m.sessions {
+		if !s.lasting && !s.persisted {
+			delete(m.sessions, id)
+			continue
+		}
+		s.online, s.out, s.backlog, s.restored = false, nil, nil, true
+		s.delayed = s.will != nil
+		s.nextID = 0
+		s.queue = slices.DeleteFunc(s.queue, func(d *modelDelivery) bool { return d.qos == 0 })
+		s.land()
+		for _, d := range s.queue {
+			if !d.recorded {
+				d.id = 0
+			} else {
+				s.nextID = d.id
+			}
+			d.sent = d.recorded || d.qos == 2 && s.device
+		}
+	}
+	m.groups = make(map[string]*modelGroup)
+	for _, id := range slices.Sorted(maps.Keys(m.sessions)) {
+		s := m.sessions[id]
+		for _, filter := range historyShares {
+			if _, ok := s.subs[filter]; ok {
+				m.join(s, filter)
+			}
+		}
+	}
 }

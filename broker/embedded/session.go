@@ -194,6 +194,9 @@ func (s *session) remove(i int, t *tally) {
 	d := s.queue.at(i)
 	if d.record&kept != 0 {
 		s.discardNow(d)
+		if d.id != 0 {
+			s.ledger.scattered.remove(d.id)
+		}
 	}
 	m := d.message
 	t.queued--
