@@ -124,9 +124,9 @@ func (s *Store) move(seg *segment) int64 {
 	list, _ := decodeOps(c.list[:0], f.ops, func(b []byte) string { return string(b) })
 	s.mu.Lock()
 	for _, d := range list {
-		e, ok := s.index.get(d.Key)
-		if _, later := s.open.get(d.Key); ok && !later && e.segment == seg && int64(e.offset) == f.offset+int64(d.offset) {
-			s.moveRecord(d.Key, append([]byte{}, d.Value...))
+		r := s.index.get(d.Key)
+		if r != nil && s.open.get(r) == nil && r.segment == seg && int64(r.offset) == f.offset+int64(d.offset) {
+			s.moveRecord(d.Key, r, d.Value)
 		}
 	}
 	c.until = s.open.mark
@@ -141,8 +141,8 @@ func (s *Store) move(seg *segment) int64 {
 }
 
 // moveRecord puts a record into the open group as it is. The caller holds mu.
-func (s *Store) moveRecord(k store.Key, value []byte) {
-	s.open.set(store.Op{Key: k, Value: value})
+func (s *Store) moveRecord(k store.Key, r *record, value []byte) {
+	s.open.set(r, store.Op{Key: k, Value: s.open.copy(value)})
 	s.open.used = true
 	s.signal()
 }
@@ -152,10 +152,10 @@ func (s *Store) moveRecord(k store.Key, value []byte) {
 func (s *Store) salvage(seg *segment) {
 	left := make(map[store.Key]entry)
 	s.mu.Lock()
-	for space := range s.index {
-		for n, e := range s.index[space] {
-			if e.segment == seg {
-				left[store.Key{Space: store.Space(space), Client: n.client, Number: n.number}] = e
+	for space := range s.index.spaces {
+		for n, r := range s.index.spaces[space] {
+			if r.segment == seg {
+				left[store.Key{Space: store.Space(space), Client: n.client, Number: n.number}] = r.entry
 			}
 		}
 	}
@@ -164,16 +164,14 @@ func (s *Store) salvage(seg *segment) {
 	for k, e := range left {
 		value, err := e.read([]byte{})
 		s.mu.Lock()
-		if _, later := s.open.get(k); later {
-			s.mu.Unlock()
-			continue
-		}
-		if err == nil {
-			s.moveRecord(k, value)
-		} else {
-			s.index.delete(k)
-			s.records--
-			s.bytes -= cost(k, int(e.length))
+		switch r := s.index.get(k); {
+		case r == nil || s.open.get(r) != nil: // it was changed meanwhile
+		case err == nil:
+			s.moveRecord(k, r, value)
+		default:
+			s.discount(k, r)
+			r.drop()
+			s.index.sweep(k, r)
 			lost++
 		}
 		s.mu.Unlock()

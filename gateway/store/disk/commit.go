@@ -98,9 +98,9 @@ func (s *Store) commit() bool {
 		s.flying = s.open
 		s.open = s.spare
 		if s.open == nil {
-			s.open = newGroup(0)
+			s.open = new(group)
 		}
-		s.open.reset(s.flying.mark + 1)
+		s.open.follow(s.flying)
 		s.spare = nil
 	}
 	g := s.flying
@@ -275,12 +275,15 @@ func (s *Store) removeUnfinished(seg *segment) {
 func (s *Store) settle(g *group) {
 	s.mu.Lock()
 	for i, op := range g.ops {
+		r := g.of[i]
+		r.at[g.slot] = 0
 		if op.Value == nil {
-			s.index.delete(op.Key)
+			r.drop()
+			s.index.sweep(op.Key, r)
 			continue
 		}
 		start := s.tail.end - int64(len(s.buffer))
-		s.index.put(op.Key, op.Value, s.tail, start+int64(s.places[i].offset))
+		r.put(s.tail, start+int64(s.places[i].offset), op.Value)
 	}
 	s.flying = nil
 	s.stats.Commits++

@@ -1,12 +1,14 @@
 package disk
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"hash/crc32"
 	"io"
 	"log/slog"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 
@@ -76,7 +78,7 @@ func OpenFS(fs FS, o Options, log *slog.Logger) (*Store, error) {
 		return nil, fmt.Errorf("store: cannot lock the directory %s: %w", o.Dir, err)
 	}
 	s := &Store{
-		fs: fs, options: o, log: log, lock: lock, open: newGroup(1),
+		fs: fs, options: o, log: log, lock: lock, open: &group{mark: 1},
 		wake: make(chan struct{}, 1), closing: make(chan struct{}), done: make(chan struct{}),
 	}
 	s.close = sync.OnceValue(s.shutdown)
@@ -117,44 +119,56 @@ func (s *Store) signal() {
 
 // apply puts an operation into the open group, and reports whether it changes anything.
 func (s *Store) apply(op store.Op) bool {
-	size, exists := s.size(op.Key)
-	if exists {
-		s.records--
-		s.bytes -= cost(op.Key, size)
-	}
 	if op.Value != nil {
+		r := s.index.of(op.Key)
+		s.discount(op.Key, r)
 		s.records++
 		s.bytes += cost(op.Key, len(op.Value))
-		op.Value = append(make([]byte, 0, len(op.Value)), op.Value...)
-		s.open.set(op)
+		op.Value = s.open.copy(op.Value)
+		s.open.set(r, op)
 		return true
 	}
-	if exists && s.beneath(op.Key) {
-		s.open.set(op)
-	} else if exists {
-		s.open.drop(op.Key) // nobody has ever seen it on the disk
+	r := s.index.get(op.Key)
+	if r == nil || !s.discount(op.Key, r) {
+		return false
+	}
+	if s.beneath(r) {
+		s.open.set(r, op)
+	} else {
+		s.open.drop(r) // nobody has ever seen it on the disk
+		s.index.sweep(op.Key, r)
+	}
+	return true
+}
+
+// discount takes a record out of the counts, and reports whether there is one.
+func (s *Store) discount(k store.Key, r *record) bool {
+	size, exists := s.size(r)
+	if exists {
+		s.records--
+		s.bytes -= cost(k, size)
 	}
 	return exists
 }
 
 // size is the length of the value that a record has as it was applied last.
-func (s *Store) size(k store.Key) (int, bool) {
-	for _, g := range [...]*group{s.open, s.flying} {
-		if op, ok := g.get(k); ok {
-			return len(op.Value), op.Value != nil
-		}
+func (s *Store) size(r *record) (int, bool) {
+	op := s.open.get(r)
+	if op == nil {
+		op = s.flying.get(r)
 	}
-	e, ok := s.index.get(k)
-	return int(e.length), ok
+	if op != nil {
+		return len(op.Value), op.Value != nil
+	}
+	return int(r.length), r.segment != nil
 }
 
 // beneath reports whether a record exists once all groups before the open one are durable.
-func (s *Store) beneath(k store.Key) bool {
-	if op, ok := s.flying.get(k); ok {
+func (s *Store) beneath(r *record) bool {
+	if op := s.flying.get(r); op != nil {
 		return op.Value != nil
 	}
-	_, ok := s.index.get(k)
-	return ok
+	return r.segment != nil
 }
 
 // Durable is the mark up to which all is durable: store.Store.
@@ -173,23 +187,26 @@ func (s *Store) Notify(fn func()) {
 // Read appends the value of a record to b: store.Store.
 func (s *Store) Read(k store.Key, b []byte) ([]byte, error) {
 	s.mu.Lock()
-	for _, g := range [...]*group{s.open, s.flying} {
-		if op, ok := g.get(k); ok {
-			defer s.mu.Unlock()
-			if op.Value == nil {
-				return b, store.ErrNotFound
-			}
-			return append(b, op.Value...), nil
-		}
+	r := s.index.get(k)
+	if r == nil {
+		s.mu.Unlock()
+		return b, store.ErrNotFound
 	}
-	e, ok := s.index.get(k)
+	op := s.open.get(r)
+	if op == nil {
+		op = s.flying.get(r)
+	}
+	e := r.entry
 	switch {
+	case op != nil:
+		defer s.mu.Unlock()
+		if op.Value == nil {
+			return b, store.ErrNotFound
+		}
+		return append(b, op.Value...), nil
 	case s.closed:
 		s.mu.Unlock()
 		return b, errClosed
-	case !ok:
-		s.mu.Unlock()
-		return b, store.ErrNotFound
 	}
 	e.segment.mu.RLock() // before mu is left: a segment that the index names is there
 	s.mu.Unlock()
@@ -217,27 +234,23 @@ func (e entry) read(b []byte) ([]byte, error) {
 // All calls fn for each record of a space: store.Store.
 func (s *Store) All(space store.Space, fn func(k store.Key, value []byte) error) error {
 	s.mu.Lock()
-	keys := make([]store.Key, 0, len(s.index[space]))
-	for n := range s.index[space] {
-		keys = append(keys, store.Key{Space: space, Client: n.client, Number: n.number})
-	}
-	for _, g := range [...]*group{s.flying, s.open} {
-		if g == nil {
-			continue
-		}
-		for _, op := range g.ops {
-			if op.Key.Space == space && op.Value != nil {
-				keys = append(keys, op.Key)
-			}
-		}
+	names := make([]name, 0, len(s.index.spaces[space]))
+	for n := range s.index.spaces[space] {
+		names = append(names, n)
 	}
 	s.mu.Unlock()
-	slices.SortFunc(keys, store.CompareKeys)
+	slices.SortFunc(names, func(a, b name) int {
+		if c := strings.Compare(a.client, b.client); c != 0 {
+			return c
+		}
+		return cmp.Compare(a.number, b.number)
+	})
 	var value []byte
-	for _, k := range slices.Compact(keys) {
+	for _, n := range names {
+		k := store.Key{Space: space, Client: n.client, Number: n.number}
 		v, err := s.Read(k, value[:0])
 		if errors.Is(err, store.ErrNotFound) {
-			continue // deleted meanwhile
+			continue // it is deleted
 		} else if err != nil {
 			return err
 		}

@@ -28,5 +28,7 @@ func (s *Store) setLevel() {
 	if s.failing {
 		next = store.Degraded
 	}
-	s.level.Store(uint32(next))
+	if uint32(next) != s.level.Load() { // all shards read it
+		s.level.Store(uint32(next))
+	}
 }

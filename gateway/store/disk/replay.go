@@ -110,15 +110,14 @@ func (r *replay) accept(f *found, fr frame) {
 // install puts what a frame has into the index.
 func (r *replay) install(f *found, fr frame) {
 	for _, d := range r.decode(f, fr) {
-		if e, ok := r.index.get(d.Key); ok {
-			r.records--
-			r.bytes -= cost(d.Key, int(e.length))
-		}
+		rec := r.index.of(d.Key)
+		r.discount(d.Key, rec)
 		if d.Value == nil {
-			r.index.delete(d.Key)
+			rec.drop()
+			r.index.sweep(d.Key, rec)
 			continue
 		}
-		r.index.put(d.Key, d.Value, f.segment, fr.offset+int64(d.offset))
+		rec.put(f.segment, fr.offset+int64(d.offset), d.Value)
 		r.records++
 		r.bytes += cost(d.Key, len(d.Value))
 	}
@@ -183,10 +182,11 @@ func (r *replay) finish() {
 	for _, d := range r.decode(r.held.file, r.held.frame) {
 		s.apply(d.Op)
 		if d.Value == nil {
-			s.open.set(d.Op) // also if there is nothing to delete: the frame is the same
+			s.open.set(s.index.of(d.Key), d.Op) // also if there is nothing to delete: the frame is the same
 		}
 	}
-	s.flying, s.open = s.open, newGroup(s.open.mark+1)
+	s.flying, s.open = s.open, new(group)
+	s.open.follow(s.flying)
 	s.encode(s.flying)
 	if !s.attempt() {
 		s.setFailing(true)
