@@ -25,15 +25,25 @@ type shared struct {
 	retainedShared bool   // it refers to the message
 }
 
-// unshare notes that one less refers to the message's record, and lets r delete it with the
-// last one.
+// unshare notes that one less will refer to the message's record once r is applied.
 func (m *message) unshare(r *records) {
-	sh := m.shared
-	sh.mu.Lock()
-	defer sh.mu.Unlock()
-	if sh.holders--; sh.holders == 0 {
-		r.delete(store.MQTTMessage, "", sh.number)
-		sh.number = 0
+	if r != nil {
+		r.left = append(r.left, m)
+	}
+}
+
+// letGo deletes the records of messages to which nobody refers any more. What has referred
+// to them was deleted before, one for each time that a message is in the list: whoever
+// looks after a crash never misses a message. One that nobody refers to is no harm.
+func (b *Broker) letGo(left []*message) {
+	for _, m := range left {
+		sh := m.shared
+		sh.mu.Lock()
+		if sh.holders--; sh.holders == 0 {
+			b.apply(store.Delete(store.MQTTMessage, "", sh.number))
+			sh.number = 0
+		}
+		sh.mu.Unlock()
 	}
 }
 
@@ -59,7 +69,7 @@ func (s *session) promise(p *publication, d delivery) {
 	p.applyQueued(s.broker)
 	s.queue.at(s.queue.len() - 1).record = q.delivery.record
 	s.reached(p.mark)
-	p.settled()
+	p.settled(s.broker)
 	s.pump(&p.tally)
 }
 
@@ -87,11 +97,12 @@ func (p *publication) keepQueued(b *Broker) {
 		q := &p.records.queued[i]
 		q.to.applied(q, p)
 	}
-	p.settled()
+	p.settled(b)
 }
 
 // settled gives back what is applied.
-func (p *publication) settled() {
+func (p *publication) settled(b *Broker) {
+	b.letGo(p.records.left)
 	p.records.release()
 	p.records = nil
 }

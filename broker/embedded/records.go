@@ -12,8 +12,9 @@ import (
 // no others.
 type records struct {
 	ops    []store.Op
-	buf    []byte    // of the values; what ops refers to may also be an earlier piece of memory
-	queued []queuing // deliveries that a publish has put into queues, see publication.keepQueued
+	buf    []byte     // of the values; what ops refers to may also be an earlier piece of memory
+	queued []queuing  // deliveries that a publish has put into queues, see publication.keepQueued
+	left   []*message // to whose records ops does not refer any more, see Broker.letGo
 }
 
 var gathered = sync.Pool{New: func() any { return new(records) }}
@@ -32,6 +33,7 @@ func (b *Broker) commit(r *records) store.Mark {
 		return 0
 	}
 	mark := b.apply(r.ops...)
+	b.letGo(r.left)
 	r.release()
 	return mark
 }
@@ -40,12 +42,13 @@ func (b *Broker) commit(r *records) store.Mark {
 const keepOps = 1024
 
 func (r *records) release() {
-	if cap(r.buf) > keepBuffer || cap(r.ops) > keepOps || cap(r.queued) > keepOps {
+	if cap(r.buf) > keepBuffer || cap(r.ops) > keepOps || cap(r.queued) > keepOps || cap(r.left) > keepOps {
 		return
 	}
 	clear(r.ops)
 	clear(r.queued)
-	r.ops, r.queued, r.buf = r.ops[:0], r.queued[:0], r.buf[:0]
+	clear(r.left)
+	r.ops, r.queued, r.left, r.buf = r.ops[:0], r.queued[:0], r.left[:0], r.buf[:0]
 	gathered.Put(r)
 }
 

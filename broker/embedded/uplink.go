@@ -48,7 +48,7 @@ func (b *Broker) sendUp(p *publication) broker.Code {
 		b.stats.refuse(code)
 	}
 	if p.records != nil {
-		p.settled()
+		p.settled(b)
 	}
 	return code
 }

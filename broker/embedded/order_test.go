@@ -1,0 +1,46 @@
+package embedded
+
+import (
+	"testing"
+
+	"mqttsn-gateway/broker"
+)
+
+// meddler is a device's receiver that does something else when it is given a message.
+type meddler struct {
+	*station
+	meddle func()
+}
+
+func (m *meddler) Receive(ev broker.Event) {
+	if ev.Kind == broker.Delivered && m.meddle != nil {
+		m.meddle()
+	}
+	m.station.Receive(ev)
+}
+
+// While a retained message is being replaced, the last one who waits for the old one
+// acknowledges it: no crash leaves a record that refers to a message that is not there.
+func TestReplacedWhileAcknowledged(t *testing.T) {
+	st := newMoments()
+	b := newStoreBroker(t, st)
+	last := connected(t, b, "last", false)
+	last.subscribe("t", 1)
+	other := &meddler{station: &station{t: t, id: "other"}}
+	other.Conn = b.Open("other", other)
+	other.do(broker.Request{Op: broker.Connect, CleanSession: true})
+	other.answer()
+	other.subscribe("t", 0)
+	pub := connected(t, b, "pub", true)
+	pub.publish("t", "old", 1, true)
+	old := last.delivered("old", 1)
+	other.meddle = func() { last.ack(old) }
+	pub.publish("t", "new", 1, true)
+	last.ack(last.delivered("new", 1))
+	pub.publish("t", "", 1, true)
+	tidy(t, b)
+	for at := range st.after {
+		tidy(t, newStoreBroker(t, st.after[at].Crash()))
+	}
+}
+
