@@ -16,7 +16,7 @@ type ledger struct {
 	persisted bool
 	restored  bool       // it was loaded, and its client has not come back
 	device    bool       // the client is a device, or was
-	since     uint64     // numbers of before belong to an earlier session of the client
+	since     uint64     // when it began: numbers of before belong to an earlier session of the client
 	mark      store.Mark // where all is durable that was applied for it
 	numbers   []uint64   // of the subscriptions' records, as filters.list
 	received  []byte     // the value of received identifiers' records

@@ -4,6 +4,7 @@ import (
 	"testing"
 
 	"mqttsn-gateway/broker"
+	"mqttsn-gateway/gateway/store"
 )
 
 // meddler is a device's receiver that does something else when it is given a message.
@@ -42,5 +43,26 @@ func TestReplacedWhileAcknowledged(t *testing.T) {
 	for at := range st.after {
 		tidy(t, newStoreBroker(t, st.after[at].Crash()))
 	}
+}
+
+// A sleeper's clean session keeps what was on its way when the client fell asleep.
+func TestPersistKeepsWhatIsOnItsWay(t *testing.T) {
+	st := store.NewMemory()
+	b := newStoreBroker(t, st)
+	d := connected(t, b, "d", true)
+	d.subscribe("t", 2)
+	pub := connected(t, b, "pub", true)
+	pub.publish("t", "1", 1, false)
+	pub.publish("t", "2", 2, false)
+	first, second := d.delivered("1", 1), d.delivered("2", 2)
+	d.do(broker.Request{Op: broker.Persist})
+	b = newStoreBroker(t, st.Crash())
+	d = connected(t, b, "d", false)
+	if d.delivered("1", 1) != first || d.delivered("2", 2) != second {
+		t.Error("other tokens after the crash")
+	}
+	d.ack(first)
+	d.ack(second)
+	tidy(t, b)
 }
 
