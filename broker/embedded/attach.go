@@ -176,7 +176,9 @@ func (b *Broker) detach(s *session, l line, lost bool, with ...store.Op) store.M
 		s.putSession(r)
 		s.file()
 	}
-	if w == nil {
+	if w == nil || w.number != 0 {
+		// A will that the store has is published after a crash, too: whoever is told by
+		// with that the client is lost must not arm it again.
 		r.add(with)
 		with = nil
 	}

@@ -162,11 +162,12 @@ func (c *crashScript) loseOne() {
 	d.do(broker.Request{Op: broker.Connect, Will: &broker.Message{Topic: "t/will", Payload: []byte(payload), QoS: 1}})
 	ev := d.answer()
 	r := broker.Request{Op: broker.Abandon, With: c.carry()}
+	ended := store.Mark(len(c.st.after)) // the session knows before the will is published
 	if err := d.Do(&r); err != nil {
 		c.t.Fatal(err)
 	}
 	c.published(payload, r.Mark, false)
-	c.with[r.With[0].Key] = span{from: r.Mark}
+	c.with[r.With[0].Key] = span{from: ended}
 	for _, id := range crashSubscribers {
 		c.queued[id]["armed "+payload] = &span{from: ev.Mark, to: r.Mark}
 	}

@@ -1,6 +1,7 @@
 package embedded
 
 import (
+	"fmt"
 	"testing"
 
 	"mqttsn-gateway/broker"
@@ -66,3 +67,38 @@ func TestPersistKeepsWhatIsOnItsWay(t *testing.T) {
 	tidy(t, b)
 }
 
+// A crash while a will is being published: either the gateway does not know yet that its
+// client was lost, and the will is armed again; or it knows, and the will is published.
+func TestWillIsPublishedOnce(t *testing.T) {
+	for _, clean := range []bool{false, true} {
+		t.Run(fmt.Sprint("clean ", clean), func(t *testing.T) {
+			st := newMoments()
+			b := newStoreBroker(t, st)
+			connected(t, b, "heir", false).subscribe("will", 1)
+			will := &broker.Message{Topic: "will", Payload: []byte("gone"), QoS: 1}
+			lost := store.Put(store.SessionState, "d", 0, []byte("lost"))
+			d := open(t, b, "d")
+			d.do(broker.Request{Op: broker.Connect, CleanSession: clean, Will: will})
+			d.answer()
+			d.do(broker.Request{Op: broker.Persist})
+			before := len(st.after) - 1
+			d.do(broker.Request{Op: broker.Abandon, With: []store.Op{lost}})
+			for at := before; at < len(st.after); at++ {
+				left := st.after[at].Crash()
+				b := newStoreBroker(t, left)
+				if _, err := left.Read(lost.Key, nil); err != nil {
+					// The gateway goes on with it, and finds that the client is lost.
+					d := open(t, b, "d")
+					d.do(broker.Request{Op: broker.Connect, Will: will})
+					d.answer()
+					d.do(broker.Request{Op: broker.Abandon, With: []store.Op{lost}})
+				}
+				b.start = b.start.Add(-2 * restartGrace)
+				b.expire()
+				if got := payloads(b, "heir"); len(got) != 1 {
+					t.Errorf("after change %d of %d: the will was published %d times", at-before, len(st.after)-1-before, len(got))
+				}
+			}
+		})
+	}
+}

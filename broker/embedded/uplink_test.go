@@ -113,8 +113,11 @@ func TestUplinkWill(t *testing.T) {
 	if err := c.Do(&broker.Request{Op: broker.Abandon, With: []store.Op{lost}}); err != nil {
 		t.Fatal(err)
 	}
-	if len(u.published) != 1 || u.published[0].Topic != "a w" || !slices.ContainsFunc(u.published[0].With, func(op store.Op) bool { return op.Key == lost.Key }) {
+	if len(u.published) != 1 || u.published[0].Topic != "a w" || !slices.ContainsFunc(u.published[0].With, func(op store.Op) bool { return op.Key.Space == store.MQTTSession && op.Value == nil }) {
 		t.Errorf("published %+v", u.published)
+	}
+	if _, err := st.Read(lost.Key, nil); err != nil {
+		t.Errorf("what was with it: %v", err)
 	}
 	b, u = bridged(t, st.Crash())
 	c, _ = joinBridged(t, b, "b", false, &broker.Message{Topic: "w", QoS: 1})
