@@ -2,8 +2,10 @@ package embedded
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
+	"mqttsn-gateway/gateway/planted"
 	"mqttsn-gateway/gateway/store"
 )
 
@@ -242,6 +244,9 @@ func (l *loading) delivery(k store.Key, v []byte) error {
 		l.b.stats.restored.Add(1)
 	}
 	s.enqueue(d, &l.tally)
+	if planted.QueueOrderReversed {
+		slices.Reverse(s.queue.items)
+	}
 	return nil
 }
 

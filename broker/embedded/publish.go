@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"mqttsn-gateway/broker"
+	"mqttsn-gateway/gateway/planted"
 	"mqttsn-gateway/gateway/store"
 )
 
@@ -26,6 +27,9 @@ func (b *Broker) publish(p *publication, r *route) broker.Code {
 		return broker.CodeQuota // its publisher keeps it
 	}
 	if b.storeAtLeast(store.Full) && p.QoS > 0 && !p.accepted && (p.Retain && len(p.Payload) > 0 || r.isDurable()) {
+		if planted.DropOnLevelWithoutCount {
+			return broker.CodeSuccess
+		}
 		return b.refuseStoreFull() // its publisher keeps it
 	}
 	if p.Retain {

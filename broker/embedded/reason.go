@@ -3,6 +3,7 @@ package embedded
 import (
 	"mqttsn-gateway/broker"
 	"mqttsn-gateway/broker/mqtt"
+	"mqttsn-gateway/gateway/planted"
 	"mqttsn-gateway/gateway/store"
 )
 
@@ -93,6 +94,9 @@ func (c *client) sendPubrec(id uint16, code broker.Code, mark store.Mark) {
 }
 
 func (c *client) sendPubrel(id uint16, code broker.Code, mark store.Mark) {
+	if planted.PubrelBeforeReleased {
+		mark = 0
+	}
 	if b, ok := c.out.promise(ackPromise, mark); ok {
 		p := mqtt.Pubrel{PacketID: id, Code: mqtt.Code(code), Properties: c.reasons(mqtt.TypePubrel, code, ackSize)}
 		c.out.done(p.Append(b, c.version))

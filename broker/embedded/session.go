@@ -6,6 +6,7 @@ import (
 
 	"mqttsn-gateway/broker"
 	"mqttsn-gateway/broker/mqtt"
+	"mqttsn-gateway/gateway/planted"
 	"mqttsn-gateway/gateway/store"
 )
 
@@ -254,6 +255,9 @@ func (s *session) sendQueue(t *tally) bool {
 			if !d.sent {
 				d.sent = true
 				t.sent[d.qos]++
+			}
+			if planted.DeleteBeforePuback {
+				s.discardNow(d)
 			}
 			q.fly()
 		case noRoom:

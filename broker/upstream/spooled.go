@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"mqttsn-gateway/broker"
+	"mqttsn-gateway/gateway/planted"
 	"mqttsn-gateway/gateway/store"
 )
 
@@ -62,6 +63,9 @@ func (s *session) spoolMessage(m *spooled, with []store.Op) store.Mark {
 	b.counts.spooled.Add(1)
 	b.counts.spooledNow.Add(1)
 	b.counts.octetsNow.Add(int64(len(value)))
+	if planted.SpoolDeletedWhenSent && direct {
+		b.store.Apply(store.Delete(store.UpstreamRequest, sp.client, n))
+	}
 	if direct {
 		s.requests.add(s.spooledRequest(n, m, len(value), mark))
 		s.pump()

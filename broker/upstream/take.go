@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"mqttsn-gateway/broker"
+	"mqttsn-gateway/gateway/planted"
 	"mqttsn-gateway/gateway/store"
 )
 
@@ -132,7 +133,11 @@ func (s *session) ack(r *broker.Request) {
 // acknowledge sends the acknowledgements whose turn has come.
 func (s *session) acknowledge(l *line) {
 	for {
-		e, ok := s.deliveries.next(s.durable)
+		durable := s.durable
+		if planted.AckUpstreamBeforeDurable {
+			durable = func(store.Mark) bool { return true }
+		}
+		e, ok := s.deliveries.next(durable)
 		if !ok {
 			return
 		}

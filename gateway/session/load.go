@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	"mqttsn-gateway/gateway/planted"
 	"mqttsn-gateway/gateway/store"
 )
 
@@ -94,6 +95,9 @@ func (s *Session) loadTopic(number uint64, value []byte) error {
 	if number == 0 || number > maxTopicID {
 		return store.ErrValue
 	}
+	if planted.RenumberTopicIDs {
+		number ^= 1
+	}
 	if r.epoch != s.kept.epoch {
 		r.is &^= connectionFlags
 	}
@@ -123,6 +127,9 @@ func (s *Session) loadExchange(number uint64, value []byte) error {
 	if number > 1<<16-1 {
 		return store.ErrValue
 	}
+	if planted.ForgetQoS2ID {
+		return nil
+	}
 	x.msgID, x.kept = uint16(number), true
 	s.up = append(s.up, x)
 	return nil
@@ -135,6 +142,9 @@ func (s *Session) loadHand(number uint64, value []byte) error {
 	}
 	if number == 0 || number > 1<<16-1 {
 		return store.ErrValue
+	}
+	if planted.StaleHandMsgID {
+		return nil
 	}
 	r.msgID = uint16(number)
 	if r.releasing && s.hand.phase == idle {

@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"mqttsn-gateway/broker"
+	"mqttsn-gateway/gateway/planted"
 	"mqttsn-gateway/mqttsn"
 )
 
@@ -79,6 +80,9 @@ func (s *Session) restore(r *stateRecord, t instant, now time.Time) {
 	s.clean, s.stored = r.flags&recordClean != 0, r.flags&recordStored != 0
 	s.regacked, s.mute = r.flags&recordRegacked != 0, r.flags&recordMute != 0
 	s.duration, s.sleepTime, s.topics.last, s.will = r.duration, r.sleepTime, r.topicID, r.will
+	if planted.LoseWill {
+		s.will = nil
+	}
 	s.kept = &kept{written: true, epoch: r.epoch, persisted: r.flags&recordPersisted != 0}
 	switch s.state {
 	case Active:
@@ -137,6 +141,9 @@ func (s *Session) sleep(t instant, fx *Effects) {
 // retransmissions, the whole its number of messages and its time.
 func (s *Session) wake(t instant, fx *Effects) {
 	s.state = Awake
+	if planted.PingrespFirst {
+		fx.pingresp()
+	}
 	switch {
 	case s.link == linkClosed:
 		s.reopen(t, fx)

@@ -5,6 +5,7 @@ import (
 	"io/fs"
 	"time"
 
+	"mqttsn-gateway/gateway/planted"
 	"mqttsn-gateway/gateway/store"
 )
 
@@ -177,6 +178,9 @@ func (s *Store) append() error {
 	_, err := seg.file.WriteAt(s.buffer, offset)
 	start := time.Now()
 	if err == nil {
+		err = seg.file.Sync()
+	}
+	if err != nil && planted.ResyncAfterEIO {
 		err = seg.file.Sync()
 	}
 	took := time.Since(start)

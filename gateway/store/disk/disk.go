@@ -12,6 +12,7 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"mqttsn-gateway/gateway/planted"
 	"mqttsn-gateway/gateway/store"
 )
 
@@ -172,7 +173,12 @@ func (s *Store) beneath(r *record) bool {
 }
 
 // Durable is the mark up to which all is durable: store.Store.
-func (s *Store) Durable() store.Mark { return store.Mark(s.durable.Load()) }
+func (s *Store) Durable() store.Mark {
+	if planted.AckBeforeSync {
+		return 1 << 63
+	}
+	return store.Mark(s.durable.Load())
+}
 
 // Level says how much the store can still take: store.Store.
 func (s *Store) Level() store.Level { return store.Level(s.level.Load()) }
