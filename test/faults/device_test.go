@@ -29,8 +29,6 @@ type device struct {
 	// topics are those that it publishes to, in turn, with QoS 1 and 2 alternately;
 	// filters those that it subscribes to, with QoS 2.
 	topics, filters []string
-	// copies is the share of messages with QoS 1 that may reach it twice.
-	copies float64
 	// more is asked before each new message.
 	more func() bool
 	// resting is set while it has nothing unfinished and wants no more; settled once it is

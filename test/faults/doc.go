@@ -18,5 +18,6 @@
 //
 //	FAULTS=long          the full forms
 //	FAULTS_SEED=number   as -seed
+//	FAULTS_PLANTED=name  only this planted mistake, whatever the form
 //	FAULTS_BINARY=path   test this binary instead of building ./cmd/gateway
 package faults

@@ -61,6 +61,14 @@ func (l *Ledger) Subscribe(name string, copies float64, publishers ...uint32) {
 	l.subscribers[name] = &subscriber{publishers: publishers, copies: copies, received: map[uint32][]uint16{}, last: map[stream]uint64{}}
 }
 
+// Tolerate changes which share of messages with QoS 1 may come to a subscriber more than
+// once.
+func (l *Ledger) Tolerate(name string, copies float64) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.subscribers[name].copies = copies
+}
+
 // AtLeastOnce says that messages with QoS 2 may come twice, as often as those with QoS 1.
 func (l *Ledger) AtLeastOnce() {
 	l.mu.Lock()

@@ -19,14 +19,16 @@ type traffic struct {
 	flow         atomic.Bool
 	// stall is after which time without any progress nothing more is waited for.
 	stall time.Duration
+	// complaint is what a test has found besides.
+	complaint string
 }
 
 // copiesAfterKills is the share of QoS 1 messages that may come twice.
 const copiesAfterKills = 0.05
 
 // newTraffic starts devices that reach the gateway at one address, and the MQTT client
-// that reaches the broker at another one. adapt changes devices before they start.
-func newTraffic(t testing.TB, devices int, gateway, broker string, pause time.Duration, adapt ...func(*device)) *traffic {
+// that reaches the broker at another one.
+func newTraffic(t testing.TB, devices int, gateway, broker string, pause time.Duration) *traffic {
 	t.Helper()
 	r := &traffic{TB: t, ledger: NewLedger(), fleet: &fleet{}, stall: patience / 2}
 	var publishers []uint32
@@ -35,17 +37,21 @@ func newTraffic(t testing.TB, devices int, gateway, broker string, pause time.Du
 		before := uint32((i+devices-1)%devices + 1)
 		d := newDevice(t, r.ledger, gateway, fmt.Sprintf("device-%d", i+1), uint32(i+1))
 		d.topics, d.filters = topicsOf(d.publisher), topicsOf(before)
-		d.pause, d.more, d.copies = pause, r.more, copiesAfterKills
-		for _, change := range adapt {
-			change(d)
-		}
-		r.ledger.Subscribe(d.id, d.copies, before)
+		d.pause, d.more = pause, r.more
+		r.ledger.Subscribe(d.id, copiesAfterKills, before)
 		r.fleet.add(t, d)
 	}
 	r.ledger.Subscribe("listener", copiesAfterKills, publishers...)
 	r.listener = listen(t, r.ledger, broker, "listener", "up/#")
 	eventually(t, "all have subscribed", func() bool { return r.listener.ready.Load() && r.fleet.settled() })
 	return r
+}
+
+// tolerate lets so large a share of QoS 1 messages come to each device more than once.
+func (r *traffic) tolerate(copies float64) {
+	for _, d := range r.fleet.devices {
+		r.ledger.Tolerate(d.id, copies)
+	}
 }
 
 func topicsOf(publisher uint32) []string {
@@ -103,18 +109,29 @@ func (r *traffic) verdict(g *gateway) (Verdict, figures) {
 	return v, met
 }
 
-// judge fails the test if anything was wrong, a device was refused anything, or it was
-// told that the gateway does not know it or its topic ids.
+// judge fails the test if anything was wrong.
 func (r *traffic) judge(g *gateway) {
 	r.Helper()
+	if found := r.evidence(g); found != "" {
+		r.Error(found)
+	}
+}
+
+// evidence is what was wrong: what the oracle has found, that a device was refused
+// anything, that it was told that the gateway does not know it or its topic ids, or that
+// the broker had lost the session of the MQTT client.
+func (r *traffic) evidence(g *gateway) string {
+	r.Helper()
 	v, met := r.verdict(g)
-	if !v.Good() {
-		r.Error("the oracle has found faults")
+	switch lost := r.listener.lost.Load(); {
+	case r.complaint != "":
+		return r.complaint
+	case !v.Good():
+		return v.String()
+	case lost != 0:
+		return fmt.Sprintf("the broker lost the session of the MQTT client %d times", lost)
+	case met.unknownIDs+met.refusals > 0:
+		return fmt.Sprintf("devices were refused or told that their topic ids are unknown: %+v", met)
 	}
-	if n := r.listener.lost.Load(); n != 0 {
-		r.Errorf("the broker lost the session of the MQTT client %d times", n)
-	}
-	if met.unknownIDs+met.refusals > 0 {
-		r.Errorf("devices were refused or told that their topic ids are unknown: %+v", met)
-	}
+	return ""
 }

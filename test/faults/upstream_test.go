@@ -107,7 +107,8 @@ func TestUpstreamKilled(t *testing.T) {
 	g.ready()
 	rnd := dice(t)
 	// Each kill has what was under way repeated: with few messages that is a large share.
-	r := newTraffic(t, form(10, 50), g.udp, b.mqtt, 20*time.Millisecond, func(d *device) { d.copies = form(0.5, copiesAfterKills) })
+	r := newTraffic(t, form(10, 50), g.udp, b.mqtt, 20*time.Millisecond)
+	r.tolerate(form(0.5, copiesAfterKills))
 	r.publish(form(1000, 40_000), func() {
 		for range form(6, 60) {
 			pass(time.Duration(rnd.Int64N(int64(form(time.Second, 4*time.Second)))))
