@@ -18,6 +18,8 @@ import (
 // The records of a step are applied after its requests: a crash between the two leaves a
 // session that knows less than the broker, and is asked again by a client that has had no
 // answer. The other way round it would count on what the broker has never heard of.
+//
+// Without a store no mark is ever other than 0, and apply calls none of this but send.
 
 const (
 	// heldPackets and heldOctets bound what is held for one client. A client has few
@@ -55,7 +57,7 @@ type waiting struct {
 // session's own records are. Only for the first time does anything wait for that.
 func (s *shard) locate(c *client) {
 	g := s.gateway
-	if g.store == nil || c.recorded && c.place == c.kept || s.fx.Gone || !c.session.Stored() {
+	if c.recorded && c.place == c.kept || s.fx.Gone || !c.session.Stored() {
 		return
 	}
 	first := !c.recorded
@@ -68,9 +70,6 @@ func (s *shard) locate(c *client) {
 // of this step, and all later ones, have to wait for.
 func (s *shard) remember(c *client) {
 	g, fx := s.gateway, &s.fx
-	if g.store == nil {
-		return
-	}
 	c.mark = max(c.mark, fx.Mark)
 	switch {
 	case c.recorded && (fx.Gone || !c.session.Stored()):
@@ -84,7 +83,7 @@ func (s *shard) remember(c *client) {
 // that nobody answers are made even if the request came to nothing, since the session has
 // gone on: the broker's connection has ended, and nothing is left to be done there.
 func (s *shard) written(c *client, r *broker.Request, err error) {
-	if err != nil && len(r.With) > 0 && !answered(r) && s.gateway.store != nil {
+	if err != nil && len(r.With) > 0 && !answered(r) {
 		r.Mark = s.gateway.store.Apply(r.With...)
 	}
 	c.mark = max(c.mark, r.Mark)
@@ -202,11 +201,12 @@ func (s *shard) giveUp(c *client) {
 func (s *shard) put(c *client, packet []byte) {
 	p := c.place
 	switch {
+	case p != nil && !p.stale.Load():
 	case c.gone: // its last words, unless somebody else is there by now
 		if p = c.held.place; p != nil && s.gateway.routes.taken(p) {
 			p = nil
 		}
-	case p != nil && p.stale.Load():
+	default:
 		p = nil
 	}
 	if p == nil {

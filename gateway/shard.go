@@ -199,14 +199,18 @@ func (s *shard) packet(now time.Time, in *intake, a *arrival) {
 
 // apply is the only place where decisions of a session become deeds.
 func (s *shard) apply(now time.Time, c *client) {
-	fx := &s.fx
-	s.locate(c)
+	fx, kept := &s.fx, s.gateway.store != nil
+	if kept {
+		s.locate(c)
+	}
 	// A request that the broker side does not take is answered at once, which may lead
 	// to further requests.
 	for i := 0; i < len(fx.Requests); i++ {
 		r := &fx.Requests[i]
 		err := c.ask(r)
-		s.written(c, r, err)
+		if kept {
+			s.written(c, r, err)
+		}
 		switch {
 		case err == nil:
 		case answered(r):
@@ -219,7 +223,9 @@ func (s *shard) apply(now time.Time, c *client) {
 			s.counts.dropped[qos0Broker]++
 		}
 	}
-	s.remember(c)
+	if kept {
+		s.remember(c)
+	}
 	for packet := range fx.Packets() {
 		s.send(c, packet)
 	}

@@ -59,8 +59,6 @@ const keepArena = 256 << 10
 func (fx *Effects) Reset() {
 	clear(fx.Requests)
 	fx.Requests = fx.Requests[:0]
-	clear(fx.Records)
-	fx.Records = fx.Records[:0]
 	fx.Mark = 0
 	fx.Drops = [Reasons]uint32{}
 	fx.Retransmissions, fx.Delivered, fx.Returned = 0, 0, 0
@@ -69,8 +67,12 @@ func (fx *Effects) Reset() {
 	if cap(fx.arena) > keepArena {
 		fx.arena = nil
 	}
+	if len(fx.values)+len(fx.Records)+len(fx.ops) == 0 {
+		return // nothing was to be kept
+	}
+	clear(fx.Records)
 	clear(fx.ops)
-	fx.ops, fx.values = fx.ops[:0], fx.values[:0]
+	fx.Records, fx.ops, fx.values = fx.Records[:0], fx.ops[:0], fx.values[:0]
 	if cap(fx.values) > keepArena {
 		fx.values = nil
 	}
