@@ -33,13 +33,13 @@ const (
 	willDue                 // the client is away
 )
 
-// clock is one instant, in the broker's time and in wall clock time.
+// clock is one instant, in the broker's time, which is above 0, and in wall clock time.
 type clock struct {
 	now  time.Duration
 	wall time.Time
 }
 
-func (b *Broker) clock() clock { return clock{b.now(), time.Now()} }
+func (b *Broker) clock() clock { return clock{max(b.now(), 1), time.Now()} }
 
 // decode starts to read a value.
 func decode(v []byte) (*store.Decoder, error) {
