@@ -17,13 +17,41 @@
 // batch of work of the gateway's or of a reader's. With a store, what an MQTT client is
 // promised is held at its output until it is durable, and sent by Broker.keepPromises.
 //
+// # What survives a crash
+//
+// With a store: retained messages, and sessions that outlive their connection, or that
+// broker.Persist has named, with their subscriptions, wills, queues and the identifiers of
+// QoS 2 messages both ways. Memory goes ahead; what was applied is there after a crash once
+// its [store.Mark] is durable, and nobody is told before.
+//
+// A publish is applied in one step: its deliveries, one record of the message if more than
+// one refers to it, the retained message and what it replaces, the identifier of an MQTT
+// client's QoS 2 message, and what a device's request carries along. A delivery stands in
+// its queue before that, but is not sent, so that no acknowledgement comes before its
+// record. A message for one receiver is applied while its session is locked, another one
+// when it is in all queues.
+//
+// A will is a record of its own, which is deleted in the step that publishes it. One whose
+// client was connected when the process ended is published a minute after the restart, if
+// the client has not come back, or with its delay if that is longer; so is one that was just
+// about to be published. Who comes back replaces it.
+//
+// A record is never deleted by a number that may stand for another one: numbers are given
+// once, across restarts, see numbers. Whoever deletes one late, because its session has
+// ended while a publish was under way, does no harm; what a crash leaves of such a session
+// has a number from before the next one, and is deleted at the start.
+//
+// A QoS 1 message whose packet identifier was not known yet when it was queued comes again
+// under another one after a crash, without DUP. Messages with QoS 0 do not survive, nor do
+// retained messages that a new subscription has not been given yet.
+//
 // # Locks
 //
 // In this order, each held for a short time and never while wake is called:
 //
-//	Broker.retaining → Broker.mu → session.mu → sys.mu → clients.mu → one of
-//	topics.mu, retained.mu, deadlines.mu, output.mu → dirty.mu, the store's own; and from
-//	session.mu the receiver's own
+//	ledger.inbound → Broker.retaining → Broker.mu → session.mu → sys.mu → clients.mu →
+//	one of topics.mu, retained.mu, deadlines.mu, output.mu, shared.mu → numbers.mu →
+//	dirty.mu, the store's own; and from session.mu the receiver's own
 //
 // limited.mu and journal.mu stand alone: they are taken, and the log is written, with no
 // other one held. lookups.turn comes before all of them and may be held for long: only the
