@@ -16,7 +16,7 @@ import (
 // delivered. It reports messages per second; and per octet of payload what was given to the
 // file system, and what the system says the process has caused to be written (Linux).
 func BenchmarkApply(b *testing.B) {
-	for _, interval := range []time.Duration{0, DefaultOptions().SyncInterval} {
+	for _, interval := range []time.Duration{0, time.Millisecond, 5 * time.Millisecond} {
 		for _, workers := range []int{1, 64, 1000} {
 			b.Run(fmt.Sprintf("interval=%v/waiters=%d", interval, workers), func(b *testing.B) {
 				o := DefaultOptions()
