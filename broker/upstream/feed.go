@@ -15,9 +15,10 @@ import (
 type feeder struct {
 	bell chan struct{}
 
-	mu      sync.Mutex
-	hungry  []*session // have room for messages that are in the store
-	anxious []*session // wait for something to be durable
+	mu       sync.Mutex
+	hungry   []*session // have room for messages that are in the store
+	rationed []*session // those of them that the rate keeps back until the next tick
+	anxious  []*session // wait for something to be durable
 
 	rate bucket // only the feeder's goroutine looks at it
 }
@@ -28,7 +29,8 @@ const feedBatch = 16
 func (f *feeder) init(o *Options) {
 	f.bell = make(chan struct{}, 1)
 	rate := float64(o.DrainRate)
-	f.rate = bucket{rate: rate, burst: max(1, rate*tickTime.Seconds())}
+	// A tick may be late by one, and nothing of the rate is lost.
+	f.rate = bucket{rate: rate, burst: max(1, 2*rate*tickTime.Seconds())}
 }
 
 func (f *feeder) ring() {
@@ -64,6 +66,25 @@ func (f *feeder) queue(s *session) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.hungry = append(f.hungry, s)
+}
+
+// ration puts a hungry session with those that wait for the next tick. After an outage these
+// may be all clients: to look at each of them whenever the broker has taken a message of
+// one would cost more than the messages do.
+func (f *feeder) ration(s *session) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.rationed = append(f.rationed, s)
+}
+
+// serve lets those that the rate has kept back have their turn, before others.
+func (f *feeder) serve() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.rationed = append(f.rationed, f.hungry...)
+	f.hungry, f.rationed = f.rationed, f.hungry
+	clear(f.rationed)
+	f.rationed = f.rationed[:0]
 }
 
 // take moves a list of sessions to another one.
@@ -108,6 +129,7 @@ func (b *Broker) feed(ctx context.Context) {
 			return
 		case <-f.bell:
 		case <-ticker.C:
+			f.serve()
 		}
 		list = f.take(&f.anxious, list)
 		told := false
@@ -135,8 +157,9 @@ func (b *Broker) feed(ctx context.Context) {
 func (s *session) load(now time.Time) (did, told bool) {
 	s.mu.Lock()
 	var up []entry
+	kept := false
 	if s.wantsUp() {
-		up = s.next(now)
+		up, kept = s.next(now)
 	}
 	down := s.nextDown()
 	l := s.line
@@ -155,16 +178,19 @@ func (s *session) load(now time.Time) (did, told bool) {
 	if s.line != nil {
 		s.pump()
 	}
-	// Those that the rate has kept back stay in the list, for the next tick.
-	if s.hungry = s.wantsUp() || s.wantsDown(); s.hungry {
+	wantsDown := s.wantsDown()
+	switch s.hungry = s.wantsUp() || wantsDown; {
+	case s.hungry && kept && !wantsDown:
+		s.broker.feeder.ration(s)
+	case s.hungry:
 		s.broker.feeder.queue(s)
 	}
 	told, s.told = s.told, false
 	return did, told
 }
 
-// next are the entries to be read next. s.mu is held.
-func (s *session) next(now time.Time) (up []entry) {
+// next are the entries to be read next, and whether the rate keeps back more. s.mu is held.
+func (s *session) next(now time.Time) (up []entry, kept bool) {
 	sp, f := s.spool, &s.broker.feeder
 	sp.mu.Lock()
 	defer sp.mu.Unlock()
@@ -174,11 +200,11 @@ func (s *session) next(now time.Time) (up []entry) {
 			break
 		}
 		if e.number() <= sp.drainTo && !e.started() && s.broker.options.DrainRate > 0 && !f.rate.take(now) {
-			break
+			return up, true
 		}
 		up = append(up, e)
 	}
-	return up
+	return up, false
 }
 
 // loadUp reads a message to the broker and puts it on its way; false if it is not to be

@@ -3,6 +3,7 @@ package upstream
 import (
 	"strconv"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"mqttsn-gateway/broker"
@@ -247,6 +248,49 @@ func TestSpoolMemory(t *testing.T) {
 		pass(time.Second)
 		if n := held(); n > 0 {
 			t.Fatalf("%d frames in memory", n)
+		}
+		p.end()
+	})
+}
+
+// Clients that the rate keeps back are not looked at again before the next tick, however
+// many messages of others the broker takes meanwhile.
+func TestRationedWaitForTheTick(t *testing.T) {
+	inHub(t, func(t *testing.T, h *hub) {
+		const clients = 20
+		o := spoolOptions()
+		o.DrainRate = 4
+		p := h.begin(o, store.NewMemory())
+		var devices []*device
+		for i := range clients {
+			devices = append(devices, p.device("late-"+strconv.Itoa(i)))
+			devices[i].online(true)
+		}
+		live := p.device("live")
+		live.online(true)
+		h.set(func() { h.away = true; h.cut() })
+		pass(2 * time.Second)
+		for _, d := range devices {
+			for range 10 {
+				d.publish(2, "t", "late", 1)
+				d.answer(2, 0)
+			}
+		}
+		h.set(func() { h.away = false })
+		pass(10 * time.Second)
+		live.publish(2, "t", "live", 1)
+		live.answer(2, 0)
+		synctest.Wait()
+		f := &p.feeder
+		f.mu.Lock()
+		hungry, rationed := len(f.hungry), len(f.rationed)
+		f.mu.Unlock()
+		if hungry > 0 || rationed < clients/2 {
+			t.Fatalf("%d clients are looked at for every message, %d wait for the tick", hungry, rationed)
+		}
+		pass(time.Minute)
+		if left := p.Stats().SpooledNow; left != 0 {
+			t.Fatalf("%d left", left)
 		}
 		p.end()
 	})
