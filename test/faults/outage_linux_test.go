@@ -20,9 +20,9 @@ const (
 	outagePeriod                  = time.Second
 	outageLive                    = 250
 	// What the gateway promises: memory, and the time until nothing is left.
-	outageMemory = 256 << 20
-	outageDrain  = 10 * time.Minute
-	outageP99    = time.Second
+	outageMemory, outageMemoryLimit = 256 << 20, "GOMEMLIMIT=230MiB"
+	outageDrain                     = 10 * time.Minute
+	outageP99                       = time.Second
 )
 
 // TestOutage: every client has a connection of its own to Mosquitto.
@@ -55,6 +55,9 @@ func outage(t *testing.T, options map[string]string) {
 	g.broker = "mqtt://" + m.addr
 	maps.Copy(g.options, options)
 	g.options["session.t_retry"] = "10s"
+	// As an operator would who has so much memory to give: Go's runtime then collects
+	// earlier. Without, connections to 10,000 clients and their spool took up to 290 MiB.
+	g.env = append(g.env, outageMemoryLimit)
 	g.start()
 	g.ready()
 	o := &observed{T: t, gateway: g, aggregating: options["broker.mode"] == "aggregating",
@@ -68,8 +71,8 @@ func outage(t *testing.T, options map[string]string) {
 	o.judge = startJudge(t, h, m.addr)
 	o.wait("all are connected", func() bool { return o.back() && h.idle() == len(h.sensors) }, h.idle)
 	o.sample()
-	t.Logf("%d clients, of which %d are silent during the outage; period %v; %s; load of the machine %s",
-		len(h.sensors), live, h.period, options, load())
+	t.Logf("%d clients, of which %d are silent during the outage; period %v; %s, %s; load of the machine %s",
+		len(h.sensors), live, h.period, options, outageMemoryLimit, load())
 
 	allow(h.sensors, 5)
 	o.settle()
