@@ -3,6 +3,7 @@ package simfs
 import (
 	"io"
 	"io/fs"
+	"slices"
 )
 
 // sectorSize is the part of a file that is written in whole or not at all.
@@ -77,22 +78,19 @@ func (f *inode) sync() {
 }
 
 // drop is what a Sync does that fails. If the system has no memory to spare the file reads
-// afterwards as it is on the disk.
+// afterwards as it is on the disk, and so it stays: nothing of what was dropped is there.
 func (f *inode) drop(evict bool) {
 	for i := range f.changes {
 		if f.changes[i].fate == dirty {
 			f.changes[i].fate = dropped
 		}
 	}
-	if evict {
-		size := int64(len(f.data))
-		f.data = change{truncate: true, size: size}.apply(f.left(func(c change) []change {
-			if c.fate == synced || c.truncate {
-				return []change{c}
-			}
-			return nil
-		}))
+	if !evict {
+		return
 	}
+	f.changes = slices.DeleteFunc(f.changes, func(c change) bool { return c.fate == dropped && !c.truncate })
+	size := int64(len(f.data))
+	f.data = change{truncate: true, size: size}.apply(f.left(func(c change) []change { return []change{c} }))
 }
 
 // left is the data on the disk if of each change those parts were done that keep returns.

@@ -198,7 +198,12 @@ func TestFailedSync(t *testing.T) {
 		if err := f.Sync(); !errors.Is(err, syscall.EIO) {
 			t.Fatalf("sync: %v", err)
 		}
-		seen[read(t, f)] = true
+		text := read(t, f)
+		seen[text] = true
+		if keep := s.Crash(KeepAll); content(t, keep, "a") != text {
+			t.Fatalf("the file read %q, and all that is kept is %q", text, content(t, keep, "a"))
+		}
+		s.dead = false // that was a look ahead
 		write(t, f, "er", 3)
 		must(t, f.Sync())
 		if got := content(t, s.CrashKill().Crash(KeepNothing), "a"); got != "older" {
