@@ -294,6 +294,9 @@ func (s *Store) settle(g *group) {
 	s.stats.Operations += uint64(len(g.ops))
 	s.durable.Store(uint64(g.mark))
 	s.setLevel()
+	if s.open.used {
+		s.signal() // the signal may have been for a group that the start has left over
+	}
 	s.mu.Unlock()
 	s.notify()
 }

@@ -85,6 +85,12 @@ func (r *replay) readHeader(f *found) {
 		if r.known && first > r.last+1 {
 			r.gap(f, 0, first)
 		}
+		if r.held.file == nil {
+			// A segment without frames may be followed by one that starts with the frame
+			// before it: a start writes the last frame again, and that of before may have
+			// been cleaned up since.
+			r.last = first - 1
+		}
 		r.last, r.known = max(r.last, first-1), true
 	}
 }

@@ -39,6 +39,20 @@ func TestSimSwarm(t *testing.T) {
 	}
 }
 
+// Seeds that have found something.
+func TestSimSwarmFound(t *testing.T) {
+	for _, seed := range []uint64{
+		412405071950, // what was applied while the start could not write waited for the next change
+		252575906087, // the frame that a start writes again was skipped after a segment without frames
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			if err := swarm(seed, openDisk); err != nil {
+				t.Errorf("-sim.seed %d: %v", seed, err)
+			}
+		})
+	}
+}
+
 // swarm is one random run: a few lives of the store, each of which ends in a way of its own,
 // and then one in which nothing fails. Each seed leaves out some kinds of trouble, or they
 // would hide each other.

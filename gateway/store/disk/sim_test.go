@@ -107,12 +107,14 @@ func (s *sim) start() error {
 	s.mu.Lock()
 	s.store, s.quiet, s.marks, s.told = st, false, nil, 0
 	s.mu.Unlock()
-	st.Notify(func() {
+	tell := func() {
 		d := st.Durable()
 		s.mu.Lock()
 		defer s.mu.Unlock()
-		s.told = d
-	})
+		s.told = max(s.told, d)
+	}
+	st.Notify(tell)
+	tell() // the store may have been quicker
 	return nil
 }
 
