@@ -16,8 +16,10 @@ type Ledger struct {
 	mu          sync.Mutex
 	publishers  map[uint32][]entry
 	subscribers map[string]*subscriber
+	waiting     map[uint32][]*subscriber // those of each publisher
 	findings    findings
 	loose       bool
+	missing     int
 	// Durable, if set, tells whether a message is durable at the moment when its
 	// acknowledgement is seen: simulations know.
 	Durable func(publisher uint32, sequence uint64) bool
@@ -33,7 +35,8 @@ type entry struct {
 // subscriber is one that has to receive all acknowledged messages of some publishers.
 type subscriber struct {
 	publishers []uint32
-	copies     float64 // the allowed share of repeated messages with QoS 1
+	expects    map[uint32]bool // the same
+	copies     float64         // the allowed share of repeated messages with QoS 1
 	received   map[uint32][]uint16
 	last       map[stream]uint64
 	first      [3]int // messages by QoS, each once
@@ -48,7 +51,7 @@ type stream struct {
 
 // NewLedger is an empty ledger.
 func NewLedger() *Ledger {
-	return &Ledger{publishers: map[uint32][]entry{}, subscribers: map[string]*subscriber{}, findings: findings{}}
+	return &Ledger{publishers: map[uint32][]entry{}, subscribers: map[string]*subscriber{}, waiting: map[uint32][]*subscriber{}, findings: findings{}}
 }
 
 // Subscribe says that a subscriber has to receive what is acknowledged to the publishers,
@@ -58,7 +61,17 @@ func NewLedger() *Ledger {
 func (l *Ledger) Subscribe(name string, copies float64, publishers ...uint32) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.subscribers[name] = &subscriber{publishers: publishers, copies: copies, received: map[uint32][]uint16{}, last: map[stream]uint64{}}
+	s := &subscriber{publishers: publishers, copies: copies, expects: map[uint32]bool{}, received: map[uint32][]uint16{}, last: map[stream]uint64{}}
+	l.subscribers[name] = s
+	for _, publisher := range publishers {
+		s.expects[publisher] = true
+		l.waiting[publisher] = append(l.waiting[publisher], s)
+		for _, e := range l.publishers[publisher] {
+			if e.acknowledged {
+				l.missing++
+			}
+		}
+	}
 }
 
 // Tolerate changes which share of messages with QoS 1 may come to a subscriber more than
@@ -103,7 +116,14 @@ func (l *Ledger) Acknowledge(publisher uint32, sequence uint64) {
 		l.findings.add(Unattempted, "publisher %d was acknowledged %d", publisher, sequence)
 		return
 	}
-	e.acknowledged = true
+	if !e.acknowledged {
+		e.acknowledged = true
+		for _, s := range l.waiting[publisher] {
+			if s.copiesOf(publisher, sequence) == 0 {
+				l.missing++
+			}
+		}
+	}
 	if l.Durable != nil && !l.Durable(publisher, sequence) {
 		l.findings.add(TooEarly, "%d of publisher %d", sequence, publisher)
 	}
@@ -130,9 +150,22 @@ func (l *Ledger) Receive(name, topic string, qos byte, dup bool, payload []byte)
 		l.findings.add(Corrupt, "%s got %d of publisher %d under %s and not %s", name, sequence, publisher, topic, e.topic)
 		return
 	}
-	if s := l.subscribers[name]; s != nil {
-		l.note(s, name, stream{publisher, topic}, sequence, min(qos, e.qos), dup)
+	s := l.subscribers[name]
+	if s == nil {
+		return
 	}
+	if e.acknowledged && s.copiesOf(publisher, sequence) == 0 && s.expects[publisher] {
+		l.missing--
+	}
+	l.note(s, name, stream{publisher, topic}, sequence, min(qos, e.qos), dup)
+}
+
+// copiesOf is how often a message was received.
+func (s *subscriber) copiesOf(publisher uint32, sequence uint64) uint16 {
+	if counts := s.received[publisher]; sequence <= uint64(len(counts)) {
+		return counts[sequence-1]
+	}
+	return 0
 }
 
 // note counts an arrival, and finds copies with QoS 2 and what comes out of order.
@@ -193,20 +226,18 @@ func (l *Ledger) Acknowledged() (byQoS [3]int) {
 
 // Missing is how many acknowledged messages have not been received yet, each counted for
 // each subscriber.
-func (l *Ledger) Missing() (n int) {
+func (l *Ledger) Missing() int {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.eachMissing(func(string, uint32, uint64) { n++ })
-	return n
+	return l.missing
 }
 
 func (l *Ledger) eachMissing(fn func(name string, publisher uint32, sequence uint64)) {
 	for name, s := range l.subscribers {
 		for _, publisher := range s.publishers {
-			counts := s.received[publisher]
 			for i, e := range l.publishers[publisher] {
-				if e.acknowledged && (i >= len(counts) || counts[i] == 0) {
-					fn(name, publisher, uint64(i+1))
+				if sequence := uint64(i + 1); e.acknowledged && s.copiesOf(publisher, sequence) == 0 {
+					fn(name, publisher, sequence)
 				}
 			}
 		}

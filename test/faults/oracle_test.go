@@ -127,10 +127,14 @@ func TestOracleCounts(t *testing.T) {
 	if n := l.Missing(); n != 100 {
 		t.Errorf("%d are missing, want the 100 of b", n)
 	}
+	l.Receive("b", "t", 1, false, payloadOf(1, 7))
+	if n := l.Missing(); n != 99 {
+		t.Errorf("%d are missing, want 99 of b", n)
+	}
 	if got := l.Acknowledged(); got != [3]int{0, 100, 0} {
 		t.Errorf("acknowledged %v", got)
 	}
-	if v := l.Judge(); v.Count(Lost) != 100 || v.Count(Duplicated) != 0 {
+	if v := l.Judge(); v.Count(Lost) != 99 || v.Count(Duplicated) != 0 {
 		t.Errorf("found: %s", v)
 	}
 }

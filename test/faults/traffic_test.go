@@ -82,15 +82,22 @@ func (r *traffic) publish(messages int, faults func()) {
 
 // finish waits as long as a figure goes on changing.
 func (r *traffic) finish(what string, done func() bool, figure func() int) {
+	r.Helper()
+	awaitProgress(r, what, r.stall, done, figure)
+}
+
+// awaitProgress waits until something is done, or a figure has stayed the same for long.
+func awaitProgress(t testing.TB, what string, stall time.Duration, done func() bool, figure func() int) {
+	t.Helper()
 	last, since := figure(), time.Now()
 	within(time.Hour, func() bool {
 		if now := figure(); now != last {
 			last, since = now, time.Now()
 		}
-		return done() || time.Since(since) > r.stall
+		return done() || time.Since(since) > stall
 	})
 	if !done() {
-		r.Logf("%s: not after %v without progress", what, r.stall)
+		t.Logf("%s: not, and nothing has changed for %v; what is left: %d", what, stall, figure())
 	}
 }
 
