@@ -211,11 +211,14 @@ func (b *Broker) admit(s *session) bool {
 	if before == nil || !before.precede(s) {
 		b.dialer.add(s, true)
 	}
-	// In aggregating mode all devices wait for this one.
-	if s.spool != nil && (b.gate.away() || b.options.Mode == Aggregating) {
+	if s.spool != nil && b.offline {
 		s.mu.Lock()
-		if s.stage == joining {
+		switch {
+		case s.stage != joining:
+		case b.gate.away() || b.options.Mode == Aggregating: // where all devices wait for this one
 			s.acceptOffline()
+		case s.known:
+			s.resumeOffline()
 		}
 		s.mu.Unlock()
 	}
