@@ -56,7 +56,7 @@ func outage(t *testing.T, options map[string]string) {
 	maps.Copy(g.options, options)
 	g.options["session.t_retry"] = "10s"
 	// As an operator would who has so much memory to give: Go's runtime then collects
-	// earlier. Without, connections to 10,000 clients and their spool took up to 290 MiB.
+	// earlier. Without, connections to 10,000 clients and their spool took 283 MiB once.
 	g.env = append(g.env, outageMemoryLimit)
 	g.start()
 	g.ready()

@@ -14,7 +14,7 @@ type Options struct {
 	// user may have access to it (mode 0700), and only one gateway at a time uses it.
 	Dir string `mapstructure:"dir"`
 
-	// SyncInterval is the least time between two commits, 0 to 1s. Default 5ms. A change
+	// SyncInterval is the least time between two commits, 0 to 1s. Default 1ms. A change
 	// that comes alone is committed at once, those that come within the interval together.
 	// More costs that much time before an acknowledgement under load, and saves writes:
 	// 20ms suits an SD card.
@@ -39,7 +39,7 @@ type Options struct {
 // DefaultOptions returns the defaults that the fields of Options name.
 func DefaultOptions() Options {
 	return Options{
-		SyncInterval: 5 * time.Millisecond,
+		SyncInterval: time.Millisecond,
 		MaxBytes:     1 << 30,
 		MaxRecords:   5_000_000,
 		SegmentSize:  4 << 20,
