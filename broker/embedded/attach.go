@@ -150,14 +150,18 @@ func (b *Broker) detach(s *session, l line, lost bool, with ...store.Op) store.M
 	}
 	r := b.gather()
 	w := s.will
+	s.setWill(nil)
 	switch {
 	case !lost:
 		s.deleteWill(r, w)
 		w = nil
 	case b.closing:
-		w = nil // after a restart it is still to be published, if the store has it
+		if w != nil && w.number != 0 { // after a restart it is the session's still
+			w.due = after(b.now(), max(w.delay, restartGrace))
+			s.setWill(w)
+		}
+		w = nil
 	}
-	s.setWill(nil)
 	s.line = nil
 	b.stats.connected.Add(-1)
 	s.queue.land()

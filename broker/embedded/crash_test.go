@@ -37,10 +37,14 @@ func (s span) holds(at store.Mark) bool {
 
 // payloads are those that wait for a client, in their order.
 func payloads(b *Broker, id string) (all []string) {
+	b.mu.Lock()
 	s := b.sessions[id]
+	b.mu.Unlock()
 	if s == nil {
 		return nil
 	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	for i := range s.queue.len() {
 		all = append(all, string(s.queue.at(i).message.Payload))
 	}

@@ -129,6 +129,38 @@ func TestWillsAcrossRestart(t *testing.T) {
 	})
 }
 
+// A broker that shuts down leaves the wills of its clients to the next one, which publishes
+// those of clients that do not come back.
+func TestWillsAcrossShutdown(t *testing.T) {
+	st := store.NewMemory()
+	o := DefaultOptions()
+	o.Listeners = listeners("127.0.0.1:0")
+	b, err := New(o, st, silent())
+	if err != nil {
+		t.Fatal(err)
+	}
+	stop := run(t, b)
+	connected(t, b, "sub", false).subscribe("will", 1)
+	for _, id := range []string{"back", "gone"} {
+		login(t, b, mqtt.V5, id, stay, func(c *mqtt.Connect) {
+			c.HasWill = true
+			c.Will = mqtt.Will{Topic: []byte("will"), Payload: []byte(id), QoS: 1}
+		})
+	}
+	stop()
+	b = serveStore(t, st)
+	login(t, b, mqtt.V5, "back", stay)
+	if got := payloads(b, "sub"); got != nil {
+		t.Fatalf("wills of %v at the restart", got)
+	}
+	late := newStoreBroker(t, st.Crash())
+	late.start = late.start.Add(-2 * restartGrace)
+	late.expire()
+	if got := payloads(late, "sub"); fmt.Sprint(got) != "[gone]" {
+		t.Errorf("wills of %v, want that of who has not come back", got)
+	}
+}
+
 // A sleeper's session survives a restart, and ends as it would have: with its connection.
 func TestPersist(t *testing.T) {
 	atRest(t, func(t *testing.T) {

@@ -102,7 +102,7 @@ func (m *model) connect(id string, device, same bool, c *modelConnect) (present 
 	s := m.sessions[id]
 	var last *modelMessage
 	if s != nil {
-		ends := clean || !s.lasting && !(s.restored && device)
+		ends := clean || !s.lasting && (!s.restored || !device)
 		last, s.will = s.will, nil
 		if s.online && same || s.delayed && !ends {
 			last = nil // a device that connects again was not lost
@@ -288,7 +288,7 @@ func (m *model) pump(s *modelSession) {
 				}
 				continue
 			}
-			if d.id == 0 && !(m.stored && s.device) {
+			if d.id == 0 && (!m.stored || !s.device) {
 				d.id = s.newID()
 			}
 			if !d.sent {
