@@ -63,9 +63,6 @@ func (b *Broker) attach(id string, l line, o *attachment) broker.Code {
 			return broker.CodeQuota
 		}
 		s = &session{broker: b, id: id, mount: o.mount, ledger: b.newLedger()}
-		if s.ledger != nil {
-			s.ledger.since = b.number()
-		}
 		b.sessions[id] = s
 		b.stats.sessions.Add(1)
 		s.mu.Lock()
