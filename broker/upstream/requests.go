@@ -138,6 +138,9 @@ func (s *session) publish(r *broker.Request) error {
 		if s.line == nil {
 			return broker.ErrBusy // at most once: it is not kept for later
 		}
+		if len(r.With) > 0 { // a will may have QoS 0
+			r.Mark = s.apply(r.With...)
+		}
 		if q.sentCount == len(q.queue) {
 			return s.publishNow(r)
 		}

@@ -295,3 +295,25 @@ func TestRationedWaitForTheTick(t *testing.T) {
 		p.end()
 	})
 }
+
+// What is to be durable together with a message is applied whatever its QoS is: a will may
+// have 0.
+func TestWithOfQoS0(t *testing.T) {
+	inHub(t, func(t *testing.T, h *hub) {
+		st := store.NewMemory()
+		p := h.begin(spoolOptions(), st)
+		d := p.device("c")
+		d.online(true)
+		for qos := range byte(3) {
+			with := store.Put(store.SessionState, "c", uint64(qos), []byte{1})
+			r := broker.Request{Op: broker.Publish, Token: 1, Topic: "t", QoS: qos, With: []store.Op{with}}
+			if err := d.Do(&r); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := st.Read(with.Key, nil); err != nil || r.Mark == 0 {
+				t.Errorf("QoS %d: mark %d, %v", qos, r.Mark, err)
+			}
+		}
+		p.end()
+	})
+}
