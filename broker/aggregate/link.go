@@ -2,6 +2,7 @@ package aggregate
 
 import (
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -25,6 +26,9 @@ type link struct {
 	retryAt  time.Time
 	token    broker.Token
 	answers  map[broker.Token]func(broker.Event) // to come
+	// passed are messages that were handed on, and could not be acknowledged because the
+	// link was closed meanwhile: they come again.
+	passed map[broker.Token]bool
 
 	inboxMu sync.Mutex
 	inbox   []broker.Event
@@ -32,7 +36,7 @@ type link struct {
 }
 
 func newLink(b *Broker, id string) *link {
-	l := &link{broker: b, id: id, fresh: true, answers: make(map[broker.Token]func(broker.Event))}
+	l := &link{broker: b, id: id, fresh: true, answers: make(map[broker.Token]func(broker.Event)), passed: make(map[broker.Token]bool)}
 	l.conn = b.elsewhere.Open(id, l)
 	return l
 }
@@ -143,6 +147,10 @@ func (l *link) work() {
 		l.inboxMu.Unlock()
 		for i := range events {
 			l.mu.Lock()
+			if events[i].Kind == broker.Delivered && events[i].QoS > 0 && slices.ContainsFunc(events[i:], isClosed) {
+				l.mu.Unlock()
+				continue // it cannot be acknowledged any more, and comes again
+			}
 			l.take(&events[i])
 			l.mu.Unlock()
 		}
@@ -150,6 +158,8 @@ func (l *link) work() {
 		l.spare = events[:0]
 	}
 }
+
+func isClosed(ev broker.Event) bool { return ev.Kind == broker.Closed }
 
 // take takes an event. l.mu is held.
 func (l *link) take(ev *broker.Event) {
@@ -172,6 +182,12 @@ func (l *link) deliver(ev *broker.Event) {
 	if !l.open {
 		return // the broker elsewhere has it, and delivers it again
 	}
+	if l.passed[ev.Token] && ev.QoS > 0 {
+		if l.conn.Do(&broker.Request{Op: broker.Ack, Token: ev.Token}) == nil {
+			delete(l.passed, ev.Token)
+		}
+		return
+	}
 	m := *ev.Message
 	m.QoS, m.Retain = ev.QoS, ev.Retain
 	var to []string
@@ -181,7 +197,8 @@ func (l *link) deliver(ev *broker.Event) {
 	l.broker.local.Inbound(&m, ev.Retain, to, func(ops []store.Op) store.Mark {
 		r := broker.Request{Op: broker.Ack, Token: ev.Token, With: ops}
 		if err := l.conn.Do(&r); err != nil {
-			return l.broker.store.Apply(ops...) // it may come again
+			l.passed[ev.Token] = true
+			return l.broker.store.Apply(ops...)
 		}
 		return r.Mark
 	})
