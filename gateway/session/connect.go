@@ -25,6 +25,11 @@ func (s *Session) packetConnect(t instant, p *mqttsn.Connect, fx *Effects) {
 	// A sleeper that only wants to be active again has its memory, and what it knows of
 	// topic ids still holds.
 	resumes := (s.state == Asleep || s.state == Awake) && !p.CleanSession && !p.Will
+	switch s.state {
+	case AwaitingWillTopic, AwaitingWillMsg, Connecting: // the same once more, or another try
+	default:
+		s.roused = s.state == Asleep || s.state == Awake || s.roused && s.justAccepted(t)
+	}
 	s.takeOver(p, fx)
 	if !resumes {
 		s.doubtTopics()
@@ -79,7 +84,7 @@ func (s *Session) takeOver(p *mqttsn.Connect, fx *Effects) {
 		s.clean, s.stored = true, false
 	case s.link == linkClosed:
 		s.clean = false
-	case s.clean && s.state != Asleep && s.state != Awake:
+	case s.clean && !s.roused:
 		// From now on the session shall outlive its connection, which the broker can
 		// only be told with a new one. What it holds for the client is lost to it, so
 		// the session keeps what it has and subscribes again.

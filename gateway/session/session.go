@@ -59,6 +59,7 @@ type Session struct {
 
 	clean     bool // the session ends with its connection
 	stored    bool // the session outlives its connection, and was accepted at least once
+	roused    bool // the client was asleep when it began to connect
 	moved     bool // the next packet comes from a new peer
 	quiet     bool // nothing has been heard since CONNACK
 	wantClean bool // flags of the last CONNECT
