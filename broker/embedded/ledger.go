@@ -147,7 +147,7 @@ func (s *session) replaceWill(w *will, with []store.Op) store.Mark {
 func (s *session) keepFrom(r *records) {
 	l := s.ledger
 	l.durable = true
-	l.received = appendReceived(nil, l.since)
+	l.received = receivedValue(l.since)
 	s.putWill(r)
 	s.putSession(r)
 	for i, filter := range s.filters.list {

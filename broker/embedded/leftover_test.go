@@ -40,7 +40,7 @@ func TestLeftovers(t *testing.T) {
 	st.Apply(
 		store.Put(store.MQTTDelivery, "d", early, appendDelivery(nil, &delivery{message: m, qos: 1}, 0, b.clock())),
 		store.Put(store.MQTTSubscription, "d", early, appendSubscription(nil, "old", &subscription{})),
-		store.Put(store.MQTTReceived, "d", 7, appendReceived(nil, early)),
+		store.Put(store.MQTTReceived, "d", 7, receivedValue(early)),
 		store.Put(store.MQTTFlight, "d", early, appendFlight(nil, &delivery{id: 1})),
 		store.Put(store.MQTTDelivery, "nobody", early, appendDelivery(nil, &delivery{message: m, qos: 1}, 0, b.clock())),
 		store.Put(store.MQTTMessage, "", early, appendShared(nil, m, b.clock())),

@@ -139,7 +139,7 @@ func (l *loading) session(k store.Key, v []byte) error {
 	g := s.ledger
 	g.durable, g.restored, g.since = true, true, saved.since
 	g.persisted, g.device = saved.flags&sessionPersisted != 0, saved.flags&sessionDevice != 0
-	g.received = appendReceived(nil, g.since)
+	g.received = receivedValue(g.since)
 	switch {
 	case g.persisted:
 		s.due = after(l.now.now, restartGrace)

@@ -112,6 +112,6 @@ func (b *Broker) reserve(n uint64) {
 		return
 	}
 	n += numberBlock
-	b.apply(store.Put(store.MQTTMessage, "", 0, appendReserved(nil, n)))
+	b.apply(store.Put(store.MQTTMessage, "", 0, reservedValue(n)))
 	b.numbers.reserved.Store(n)
 }

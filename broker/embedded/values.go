@@ -214,8 +214,8 @@ func decodeSubscription(v []byte) (filter string, sub subscription, err error) {
 	return filter, sub, d.Err()
 }
 
-func appendReceived(b []byte, since uint64) []byte {
-	return binary.AppendUvarint(append(b, valueForm), since)
+func receivedValue(since uint64) []byte {
+	return binary.AppendUvarint([]byte{valueForm}, since)
 }
 
 func decodeReceived(v []byte) (since uint64, err error) {
@@ -227,8 +227,8 @@ func decodeReceived(v []byte) (since uint64, err error) {
 	return since, d.Err()
 }
 
-func appendReserved(b []byte, number uint64) []byte {
-	return binary.AppendUvarint(append(b, valueForm), number)
+func reservedValue(number uint64) []byte {
+	return binary.AppendUvarint([]byte{valueForm}, number)
 }
 
 func decodeReserved(v []byte) (uint64, error) { return decodeReceived(v) }

@@ -58,7 +58,7 @@ func TestValues(t *testing.T) {
 			}
 			return sub, err
 		}, sub},
-		{"received", appendReceived(nil, 300), "01ac02", func(v []byte) (any, error) { return decodeReceived(v) }, uint64(300)},
+		{"received", receivedValue(300), "01ac02", func(v []byte) (any, error) { return decodeReceived(v) }, uint64(300)},
 		{"delivery", appendDelivery(nil, &inline, 0, goldenClock), "010101070201ac02" + goldenBody, func(v []byte) (any, error) {
 			d, number, err := decodeDelivery(v, goldenClock)
 			if number != 0 {
