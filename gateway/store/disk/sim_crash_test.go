@@ -95,7 +95,7 @@ func meansSomething(t *testing.T, seed uint64) {
 
 // After a crash at any operation the store starts again, and has what it has acknowledged.
 func TestSimCrashAtEachOperation(t *testing.T) {
-	for seed := range uint64(3) {
+	for seed := range uint64(*crashScripts) { // 3 have each kind of second crash at each operation
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) { meansSomething(t, seed) })
 			n := 1

@@ -13,8 +13,9 @@ import (
 )
 
 var (
-	swarmRuns = flag.Int("sim.runs", 400, "random runs of the store on a simulated disk")
-	swarmSeed = flag.Uint64("sim.seed", 0, "the one random run to repeat")
+	crashScripts = flag.Int("sim.scripts", 1, "scripts of TestSimCrashAtEachOperation")
+	swarmRuns    = flag.Int("sim.runs", 400, "random runs of the store on a simulated disk")
+	swarmSeed    = flag.Uint64("sim.seed", 0, "the one random run to repeat")
 )
 
 // Random scripts with random failures and crashes. A failure prints its seed:
