@@ -209,11 +209,15 @@ func (s *session) release(l *line, r *request) {
 // releaseDurable sends the PUBRELs whose time has come.
 func (s *session) releaseDurable() {
 	for _, r := range s.requests.queue[:s.requests.sentCount] {
-		if r.state == received && s.durable(r.mark) {
-			r.state = released
-			s.line.took(appendPubrel(s.line.room(), r.id, 0))
-			s.soil()
+		if r.state != received {
+			continue
 		}
+		if !s.durable(r.mark) {
+			return // nor those behind it, which may have become durable just now [MQTT-4.6.0-4]
+		}
+		r.state = released
+		s.line.took(appendPubrel(s.line.room(), r.id, 0))
+		s.soil()
 	}
 }
 
