@@ -42,51 +42,6 @@ func TestSubscriptionsOutliveACrash(t *testing.T) {
 	})
 }
 
-// After a restart a client that the broker knows is answered at once, and what it publishes
-// is taken: its turn to be connected may be long in coming. If the broker has lost its
-// session by then, its subscriptions are made again.
-func TestKnownClientNeedNotWait(t *testing.T) {
-	for _, keep := range []bool{true, false} {
-		inHub(t, func(t *testing.T, h *hub) {
-			st := store.NewMemory()
-			p := h.begin(spoolOptions(), st)
-			d := p.device("c")
-			d.online(false)
-			d.do(broker.Request{Op: broker.Subscribe, Token: 1, Topic: "a", QoS: 1})
-			pass(time.Millisecond)
-			d.answer(1, 0)
-			h.crash(p)
-			h.restart(keep)
-			p = h.begin(spoolOptions(), st.Crash())
-			d = p.device("c")
-			h.set(func() { h.filters = nil })
-			d.do(broker.Request{Op: broker.Connect, Token: 2})
-			if ev := d.answer(2, 0); !ev.SessionPresent {
-				t.Fatalf("%+v", ev)
-			}
-			d.publish(3, "t", "early", 2)
-			if ev := d.answer(3, 0); ev.Mark == 0 {
-				t.Fatalf("%+v", ev)
-			}
-			pass(5 * time.Second)
-			h.want("after the restart", "early")
-			h.set(func() {
-				if want := []string{"a"}; keep == (len(h.filters) > 0) || !keep && !slices.Equal(h.filters, want) {
-					t.Fatalf("keep %v: subscribed to %q", keep, h.filters)
-				}
-			})
-			// Only for the first time: it may have been thrown out since.
-			d.do(broker.Request{Op: broker.Disconnect})
-			pass(5 * time.Second)
-			d.do(broker.Request{Op: broker.Connect, Token: 4})
-			d.quiet()
-			pass(time.Second)
-			d.answer(4, 0)
-			p.end()
-		})
-	}
-}
-
 // A clean session ends with the process, unless its client sleeps: then it is found again,
 // and ends when the client leaves.
 func TestPersistKeepsACleanSession(t *testing.T) {

@@ -65,7 +65,6 @@ func (b *Broker) restoreSession(k store.Key, value []byte) (err error) {
 	sp := b.restored(k.Client)
 	if k.Number == 0 {
 		sp.knowledge, err = readKnowledge(value)
-		sp.restored = true
 		return err
 	}
 	name, qos, err := readFilter(value)

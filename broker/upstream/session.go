@@ -53,7 +53,6 @@ type session struct {
 	requests   requests
 	deliveries *deliveries // nil when leaving
 	filters    map[string]byte
-	known      bool // the broker had accepted it in an earlier process
 	accepted   bool // the broker has accepted this session once: the next CONNECT resumes it
 	limits     limits
 	successor  *session // waits for this one to be over; same client id

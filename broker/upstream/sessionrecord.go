@@ -23,7 +23,6 @@ func (s *session) enterSpool(first bool) {
 		sp.reached, sp.unsure, sp.persist = false, false, false
 	}
 	sp.pause = 0
-	s.known, sp.restored = sp.restored && sp.reached && !s.fresh, false
 	if !s.fresh {
 		for name, f := range sp.filters {
 			if s.filters == nil {
@@ -95,14 +94,6 @@ func (s *session) acceptOffline() bool {
 	s.since = time.Now()
 	s.join(false)
 	return true
-}
-
-// resumeOffline answers the Connect of a client that the broker had accepted before this
-// process was there. After a restart it takes a while until all of them are connected, and
-// what they publish need not wait for that.
-func (s *session) resumeOffline() {
-	s.accepted, s.since = true, time.Now()
-	s.join(true)
 }
 
 // keepFilter and forgetFilter write a subscription down, so that it can be made again

@@ -53,8 +53,6 @@ type spool struct {
 	knowledge
 	filters map[string]filter // as they are in the store
 	slot    uint64            // of the latest filter
-	// restored: an earlier process has left it, and its client has not connected since.
-	restored bool
 
 	// Guarded by Broker.mu.
 	users int       // sessions that are not over

@@ -211,14 +211,11 @@ func (b *Broker) admit(s *session) bool {
 	if before == nil || !before.precede(s) {
 		b.dialer.add(s, true)
 	}
-	if s.spool != nil && b.offline {
+	// In aggregating mode all devices wait for this one.
+	if s.spool != nil && (b.gate.away() || b.options.Mode == Aggregating) {
 		s.mu.Lock()
-		switch {
-		case s.stage != joining:
-		case b.gate.away() || b.options.Mode == Aggregating: // where all devices wait for this one
+		if s.stage == joining {
 			s.acceptOffline()
-		case s.known:
-			s.resumeOffline()
 		}
 		s.mu.Unlock()
 	}
