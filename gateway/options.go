@@ -67,7 +67,7 @@ type Options struct {
 	// Advertise is the time between two ADVERTISE packets to everybody on each serial
 	// line and radio, and on each UDP listener that has groups; whole seconds up to
 	// 65535s, and more than 15m by the specification's advice [SN-7.2]. There are none
-	// while the broker cannot be reached. 0 means none ever.
+	// while clients cannot be served. 0 means none ever.
 	Advertise time.Duration `mapstructure:"advertise"`
 
 	// QoSMinusOne lets clients without a session publish with QoS -1 to short topics

@@ -11,7 +11,7 @@ import (
 
 // Stats is a snapshot of what the upstream side has done since it was made, and does now.
 type Stats struct {
-	Up bool // see Broker.Up
+	Up bool // the broker could be reached when it was last tried
 	// Clients by what they are: connected to the broker, wanting to be (a Connect is not
 	// answered yet, or the connection was lost), and gone but not finished with.
 	Connected, Connecting, Reconnecting, Leaving int
@@ -81,7 +81,7 @@ func (c *counts) remember(err error) {
 func (b *Broker) Stats() Stats {
 	c := &b.counts
 	st := Stats{
-		Up:       b.Up(),
+		Up:       b.gate.open(),
 		Connects: c.connects.Load(), Reconnects: c.reconnects.Load(), ConnectionsLost: c.lines.Load(),
 		SessionsLost: c.sessionsLost.Load(), TakenOver: c.takenOver.Load(),
 		Published: c.published.Load(), Answered: c.answered.Load(), Uncertain: c.uncertain.Load(), LostQoS0: c.lost.Load(),

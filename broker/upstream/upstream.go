@@ -107,8 +107,11 @@ func (b *Broker) Open(clientID string, to broker.Receiver) broker.Conn {
 	return &conn{broker: b, id: clientID, to: to}
 }
 
-// Up reports whether the broker could be reached when it was last tried: see gate.
-func (b *Broker) Up() bool { return b.gate.open() }
+// Up reports whether the broker could be reached when it was last tried (see gate), or is
+// away and clients are let in all the same.
+func (b *Broker) Up() bool {
+	return b.gate.open() || b.offline && b.gate.away() && !b.gate.useless()
+}
 
 // Serve keeps the connections until ctx is done, which takes it at most 2 seconds to
 // follow. It returns nil: a broker that cannot be reached is waited for. It may be called

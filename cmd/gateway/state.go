@@ -42,7 +42,7 @@ var stateTable = []metric[disk.Stats]{
 	gauge("mqttsn_gateway_state_records", "Records in the state directory.", func(s disk.Stats) int { return s.Records }),
 	gauge("mqttsn_gateway_state_bytes", "Octets of these records, as state.max_bytes counts them.", func(s disk.Stats) int { return int(s.LiveBytes) }),
 	gauge("mqttsn_gateway_state_log_bytes", "Octets of the files in the state directory.", func(s disk.Stats) int { return int(s.LogBytes) }),
-	gauge("mqttsn_gateway_state_level", "What the state directory can still take: 0 everything, 1 from 70 % of its limits on, 2 from 80 % on (new sessions are refused), 3 from 90 % on (new QoS 1 and 2 messages are refused), 4 nothing: the disk is full or has failed.", func(s disk.Stats) int { return int(s.Level) }),
+	gauge("mqttsn_gateway_state_level", "What the state directory can still take: 0 everything, 1 everything still, from 70 % of its limits on, 2 from 80 % on (new sessions are refused), 3 from 90 % on (new QoS 1 and 2 messages are refused), 4 nothing: the disk is full or has failed.", func(s disk.Stats) int { return int(s.Level) }),
 	gauge("mqttsn_gateway_state_damages", "Damages that were found in the state directory at the start; the log names them.", func(s disk.Stats) int { return len(s.Damages) }),
 	counter("mqttsn_gateway_state_commits_total", "Groups of changes that were written and synced.", func(s disk.Stats) uint64 { return s.Commits }),
 	counter("mqttsn_gateway_state_changes_total", "Changes in these groups.", func(s disk.Stats) uint64 { return s.Operations }),
