@@ -52,7 +52,7 @@ var levelMeaning = [...]struct {
 	text  string
 }{
 	store.Normal:   {slog.LevelInfo, "the store has room again: everything is accepted"},
-	store.Warning:  {slog.LevelWarn, "the store fills up: messages with QoS 0 are not kept for sleeping clients any more; see which clients do not collect their messages, or give it more room"},
+	store.Warning:  {slog.LevelWarn, "the store fills up: from 80 % on it refuses new clients; see which clients do not collect their messages, or give it more room"},
 	store.Crowded:  {slog.LevelWarn, "the store is crowded: new clients are refused with congestion, known ones are served; see which clients do not collect their messages, or give it more room"},
 	store.Full:     {slog.LevelError, "the store is full: new messages with QoS 1 and 2 are refused, those that were accepted are delivered; see which clients do not collect their messages, or give it more room"},
 	store.Degraded: {slog.LevelError, "the disk of the store is full or has failed: nothing is acknowledged that would have to be kept; make room on it or replace it, the gateway goes on by itself"},

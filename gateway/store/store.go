@@ -102,7 +102,7 @@ type Level byte
 const (
 	// Normal: everything is accepted.
 	Normal Level = iota
-	// Warning: from 70 % of the limits on. QoS 0 messages are not kept any more.
+	// Warning: from 70 % of the limits on. Everything is accepted still, and the log says so.
 	Warning
 	// Crowded: from 80 % on. New sessions are refused with "congestion".
 	Crowded

@@ -21,7 +21,7 @@ type Options struct {
 	SyncInterval time.Duration `mapstructure:"sync_interval"`
 
 	// MaxBytes is how many octets of records are kept, with 64 more for each record, 1048576
-	// to 1099511627776. Default 1073741824. From 70 % of it on QoS 0 messages are not kept,
+	// to 1099511627776. Default 1073741824. From 70 % of it on the log warns,
 	// from 80 % on new sessions are refused, from 90 % on new messages with QoS 1 and 2. The
 	// disk needs twice as much and 64 MiB, and memory for the names of the records.
 	MaxBytes int64 `mapstructure:"max_bytes"`
