@@ -32,10 +32,11 @@ var arrows = []arrow{
 	{from: "transports/serial", to: []string{"transports", "transports/serial/*"}},
 	{from: "transports/serial/framing"},
 	{from: "transports/serial/xbee"},
-	{from: "transports/*", to: []string{"transports"}},
+	{from: "transports/*", to: []string{"transports", "gateway/secret"}},
 	{from: "broker", to: []string{"gateway/store"}},
 	{from: "broker/mqtt"},
-	{from: "broker/*", to: []string{"broker", "broker/mqtt", "gateway/store", "gateway/planted"}},
+	{from: "broker/auth", to: []string{"broker/mqtt", "gateway/secret"}},
+	{from: "broker/*", to: []string{"broker", "broker/auth", "broker/mqtt", "gateway/store", "gateway/planted", "gateway/secret"}},
 	{from: "gateway/session", to: []string{"mqttsn", "broker", "gateway/store", "gateway/planted"}, notStd: []string{"net", "os", "sync", "log", "context", "syscall", "runtime", "math/rand"}},
 	{from: "gateway/planted", onlyIn: []string{"os"}},
 	{from: "gateway/store", notStd: []string{"net", "os", "log", "context", "syscall", "runtime"}},
@@ -45,7 +46,8 @@ var arrows = []arrow{
 	{from: "gateway/forward", to: []string{"mqttsn", "transports"}},
 	{from: "gateway/doctor", to: []string{"transports/serial", "transports/serial/*", "broker/mqtt"}},
 	{from: "gateway/dnssd"},
-	{from: "gateway", to: []string{"gateway/session", "gateway/store", "mqttsn", "transports", "broker"}},
+	{from: "gateway/secret"},
+	{from: "gateway", to: []string{"gateway/session", "gateway/store", "gateway/secret", "mqttsn", "transports", "broker", "broker/auth"}},
 	{from: "test/...", to: []string{"*"}},
 }
 

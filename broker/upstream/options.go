@@ -1,15 +1,14 @@
 package upstream
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"math"
-	"os"
-	"runtime"
 	"strings"
 	"time"
 	"unicode/utf8"
+
+	"mqttsn-gateway/gateway/secret"
 )
 
 // The values of Options.Mode.
@@ -271,38 +270,14 @@ func (o Options) spools(stored bool) (bool, error) {
 	return stored && o.Durability != "through", nil
 }
 
-// maxPassword is the longest password that MQTT can carry.
-const maxPassword = 65535
-
 // readPassword reads the password, after a look at who else may read it.
 func (o Options) readPassword() ([]byte, error) {
 	if o.PasswordFile == "" {
 		return nil, nil
 	}
-	fail := func(err error) ([]byte, error) { return nil, fmt.Errorf("password_file: %w", err) }
-	f, err := os.Open(o.PasswordFile)
+	password, err := secret.ReadPassword(o.PasswordFile)
 	if err != nil {
-		return fail(err)
-	}
-	defer f.Close()
-	info, err := f.Stat()
-	if err != nil {
-		return fail(err)
-	}
-	const others = 0o027 // reading, writing and executing by others, writing by the group
-	if mode := info.Mode().Perm(); mode&others != 0 && runtime.GOOS != "windows" {
-		return fail(fmt.Errorf("%s has mode %#o: others may read or change it; chmod 600 it", o.PasswordFile, mode))
-	}
-	if info.Size() > maxPassword+2 {
-		return fail(fmt.Errorf("%s is longer than %d octets", o.PasswordFile, maxPassword))
-	}
-	password, err := os.ReadFile(o.PasswordFile)
-	if err != nil {
-		return fail(err)
-	}
-	password = bytes.TrimSuffix(bytes.TrimSuffix(password, []byte("\n")), []byte("\r"))
-	if len(password) == 0 {
-		return fail(errors.New(o.PasswordFile + " is empty"))
+		return nil, fmt.Errorf("password_file: %w", err)
 	}
 	return password, nil
 }

@@ -103,7 +103,7 @@ func TestPasswordFile(t *testing.T) {
 			t.Errorf("mode %o: %v", mode, err)
 		}
 	}
-	for _, content := range []string{"", "\n", "s3cret" + strings.Repeat("x", maxPassword)} {
+	for _, content := range []string{"", "\n", "s3cret" + strings.Repeat("x", 65535)} {
 		if _, err := try(content, 0o600); err == nil {
 			t.Errorf("%d octets are accepted", len(content))
 		}

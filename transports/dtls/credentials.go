@@ -5,7 +5,6 @@ import (
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
-	"crypto/rsa"
 	"crypto/sha256"
 	"crypto/tls"
 	"crypto/x509"
@@ -13,13 +12,13 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"math/big"
 	"os"
-	"runtime"
 	"strings"
 	"time"
+
+	"mqttsn-gateway/gateway/secret"
 )
 
 // credentials are by what clients and the gateway prove who they are. They do not change:
@@ -56,7 +55,7 @@ func loadCredentials(o Options, log *slog.Logger) (*credentials, error) {
 	}
 	switch {
 	case o.CertificateFile != "":
-		cert, err := loadCertificate(o.CertificateFile, o.KeyFile)
+		cert, err := secret.KeyPair(o.CertificateFile, o.KeyFile)
 		if err != nil {
 			return nil, err
 		}
@@ -81,7 +80,7 @@ func loadCredentials(o Options, log *slog.Logger) (*credentials, error) {
 			"advice", "set dtls.client_certificates to required, or leave out dtls.certificate_file")
 	}
 	if o.ClientCertificates != certificatesNone {
-		pool, err := loadAuthorities(o.ClientCAFile)
+		pool, err := secret.Authorities(o.ClientCAFile)
 		if err != nil {
 			return nil, fmt.Errorf("client_ca_file: %w", err)
 		}
@@ -93,11 +92,8 @@ func loadCredentials(o Options, log *slog.Logger) (*credentials, error) {
 	return c, nil
 }
 
-// maxFile bounds the files that are read, in octets; psk_file may have a million lines.
-const maxFile = 64 << 20
-
 func loadKeys(name string) (*keys, error) {
-	text, err := readFile(name, true)
+	text, err := secret.Read(name)
 	if err != nil {
 		return nil, err
 	}
@@ -106,66 +102,6 @@ func loadKeys(name string) (*keys, error) {
 		return nil, fmt.Errorf("%s: %w", name, err)
 	}
 	return k, nil
-}
-
-// readFile reads a regular file of up to maxFile octets; of a secret one, only if no others
-// can. Files of other kinds may never end, or not even open: a pipe waits for a writer.
-func readFile(name string, secret bool) ([]byte, error) {
-	if info, err := os.Stat(name); err == nil && !info.Mode().IsRegular() {
-		return nil, fmt.Errorf("%s is no regular file: only such are read", name)
-	}
-	f, err := os.Open(name)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	info, err := f.Stat()
-	if err != nil {
-		return nil, err
-	}
-	const others = 0o027 // reading, writing and executing by others, writing by the group
-	if mode := info.Mode().Perm(); secret && mode&others != 0 && runtime.GOOS != "windows" {
-		return nil, fmt.Errorf("%s has mode %#o: others may read or change it; chmod 600 it", name, mode)
-	}
-	if info.Size() > maxFile {
-		return nil, fmt.Errorf("%s is longer than %d octets, the most that is read", name, maxFile)
-	}
-	return io.ReadAll(io.LimitReader(f, maxFile))
-}
-
-// loadCertificate reads a certificate with its chain, and its private key. Its errors begin
-// with the key of the option whose file is at fault.
-func loadCertificate(certificateFile, keyFile string) (*tls.Certificate, error) {
-	chain, err := readFile(certificateFile, false)
-	if err != nil {
-		return nil, fmt.Errorf("certificate_file: %w", err)
-	}
-	key, err := readFile(keyFile, true)
-	if err != nil {
-		return nil, fmt.Errorf("key_file: %w", err)
-	}
-	cert, err := tls.X509KeyPair(chain, key)
-	if err != nil {
-		return nil, fmt.Errorf("certificate_file: %s with key_file %s: %w", certificateFile, keyFile, err)
-	}
-	switch cert.Leaf.PublicKey.(type) {
-	case *ecdsa.PublicKey, *rsa.PublicKey:
-	default:
-		return nil, fmt.Errorf("certificate_file: %s has a key of kind %v: ECDSA and RSA are allowed", certificateFile, cert.Leaf.PublicKeyAlgorithm)
-	}
-	return &cert, nil
-}
-
-func loadAuthorities(name string) (*x509.CertPool, error) {
-	text, err := readFile(name, false)
-	if err != nil {
-		return nil, err
-	}
-	pool := x509.NewCertPool()
-	if !pool.AppendCertsFromPEM(text) {
-		return nil, fmt.Errorf("%s has no certificate in PEM form", name)
-	}
-	return pool, nil
 }
 
 // selfSigned makes a certificate that nobody vouches for.

@@ -11,6 +11,8 @@ import (
 	"strings"
 	"sync"
 	"syscall"
+
+	"mqttsn-gateway/gateway/secret"
 )
 
 // ClientOptions say how a client proves who it is, and whom it trusts: either by a
@@ -69,7 +71,7 @@ func (o ClientOptions) Name() (string, error) {
 	if o.Identity != "" || o.CertificateFile == "" {
 		return o.Identity, nil
 	}
-	cert, err := loadCertificate(o.CertificateFile, o.KeyFile)
+	cert, err := secret.KeyPair(o.CertificateFile, o.KeyFile)
 	if err != nil {
 		return "", err
 	}
@@ -143,13 +145,13 @@ func (o ClientOptions) load(address string) (clientOptions, error) {
 	}
 	var err error
 	if o.CertificateFile != "" {
-		if out.certificate, err = loadCertificate(o.CertificateFile, o.KeyFile); err != nil {
+		if out.certificate, err = secret.KeyPair(o.CertificateFile, o.KeyFile); err != nil {
 			return clientOptions{}, err
 		}
 	}
 	if o.CAFile != "" {
 		var pool *x509.CertPool
-		if pool, err = loadAuthorities(o.CAFile); err != nil {
+		if pool, err = secret.Authorities(o.CAFile); err != nil {
 			return clientOptions{}, fmt.Errorf("ca_file: %w", err)
 		}
 		out.roots = pool

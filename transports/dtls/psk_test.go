@@ -6,6 +6,8 @@ import (
 	"os"
 	"strings"
 	"testing"
+
+	"mqttsn-gateway/gateway/secret"
 )
 
 func TestReadKeys(t *testing.T) {
@@ -106,7 +108,7 @@ func TestByteOrderMark(t *testing.T) {
 func TestLongFile(t *testing.T) {
 	o := DefaultOptions()
 	o.PSKFile = writeFile(t, "psk", "a:00112233445566778899aabbccddeeff\n", 0o600)
-	if err := os.Truncate(o.PSKFile, maxFile+1); err != nil {
+	if err := os.Truncate(o.PSKFile, secret.MaxFile+1); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := loadCredentials(o, quiet()); err == nil || !strings.Contains(err.Error(), "is longer than") {
