@@ -53,6 +53,17 @@ type UserProperty struct {
 	Name, Value []byte
 }
 
+// Principal is on whose behalf a client acts. Rights are given to it, and a broker elsewhere
+// may be shown it.
+type Principal struct {
+	// User is the user name; "" is an anonymous client.
+	User string
+	// Identity is the name that the client has proven by a key or certificate, "" if none.
+	// What it leaves with the broker, its session among it, is out of reach for all who
+	// prove another one, or none.
+	Identity string
+}
+
 // Token ties an answer to what it answers. The gateway chooses the tokens of its
 // requests, the broker those of its deliveries; the two spaces are separate. The token
 // of a QoS 1 or 2 delivery names one message of its client and is not used for another,
@@ -115,6 +126,8 @@ type Request struct {
 	CleanSession bool
 	// Will of a Connect or SetWill; nil for none.
 	Will *Message
+	// As says, with Connect, on whose behalf the client acts.
+	As Principal
 	// With are changes to the client's own records that belong together with what the
 	// request does: with what makes a Publish safe, with what an Ack ends, with the will
 	// that an Abandon publishes. A crash leaves all of it, or nothing. If the request fails
