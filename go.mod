@@ -3,6 +3,7 @@ module mqttsn-gateway
 go 1.26.0
 
 require (
+	github.com/coder/websocket v1.8.15
 	github.com/creack/pty v1.1.24
 	github.com/eclipse/paho.golang v0.23.0
 	github.com/pion/dtls/v3 v3.1.15

@@ -35,6 +35,7 @@ var arrows = []arrow{
 	{from: "transports/*", to: []string{"transports", "gateway/secret"}},
 	{from: "broker", to: []string{"gateway/store"}},
 	{from: "broker/mqtt"},
+	{from: "broker/websocket"},
 	{from: "broker/auth", to: []string{"broker/mqtt", "gateway/secret"}},
 	{from: "broker/*", to: []string{"broker", "broker/auth", "broker/mqtt", "gateway/store", "gateway/planted", "gateway/secret"}},
 	{from: "gateway/session", to: []string{"mqttsn", "broker", "gateway/store", "gateway/planted"}, notStd: []string{"net", "os", "sync", "log", "context", "syscall", "runtime", "math/rand"}},

@@ -1,0 +1,7 @@
+// Package websocket carries MQTT over WebSocket [MQTT-6]: it makes a net.Conn of either end
+// of a WebSocket connection, over a TCP or TLS connection that the caller has.
+//
+// The framing is that of github.com/coder/websocket, which masks on the client's side and
+// requires it on the server's, answers pings and bounds control frames. Messages are read as
+// a stream, so their length need not be bounded; compression is not offered.
+package websocket
