@@ -126,7 +126,7 @@ func (s *Session) dial(clean bool, fx *Effects) {
 	if s.kept != nil {
 		s.kept.rewill = false
 	}
-	fx.request(broker.Request{Op: broker.Connect, Token: s.connect, CleanSession: clean, Will: s.armedWill()})
+	fx.request(broker.Request{Op: broker.Connect, Token: s.connect, CleanSession: clean, Will: s.permittedWill(fx)})
 }
 
 // connectAnswered takes the broker's answer to Connect.
@@ -140,7 +140,7 @@ func (s *Session) connectAnswered(t instant, ev *broker.Event, fx *Effects) {
 	s.link = linkOpen
 	if s.kept != nil && s.kept.rewill {
 		s.kept.rewill = false
-		fx.request(broker.Request{Op: broker.SetWill, Will: s.armedWill()})
+		fx.request(broker.Request{Op: broker.SetWill, Will: s.permittedWill(fx)})
 	}
 	if !ev.SessionPresent && s.state != Connecting && s.clean && s.kept != nil && s.kept.persisted {
 		// The broker has not kept the clean session, and shall not keep the one that it has

@@ -67,6 +67,10 @@ func (s *Session) delivered(t instant, ev *broker.Event, fx *Effects) {
 // not enough, QoS 1 and 2 are refused to the broker: the limit is there to save the gateway.
 func (s *Session) enqueue(t instant, d delivery, fx *Effects) {
 	o := s.o
+	if !s.mayReceive(d.msg.Topic) {
+		s.refuseDelivery(&d, broker.CodeNotAuthorized, Withheld, fx)
+		return
+	}
 	if !s.fits(5 + len(d.msg.Payload)) {
 		s.refuseDelivery(&d, broker.CodePacketTooLarge, TooLarge, fx) // no use to keep it
 		return
@@ -163,6 +167,10 @@ func (s *Session) step(t instant, fx *Effects) {
 	}
 	if !h.sent && s.expired(t, h.msg) { // [MQTT-3.3.2-5]
 		s.giveUp(broker.CodeUnspecified, Expired, fx)
+		return
+	}
+	if !s.mayReceive(h.msg.Topic) { // the right may be gone since it was queued, or sent first
+		s.giveUp(broker.CodeNotAuthorized, Withheld, fx)
 		return
 	}
 	a := s.address(h.msg.Topic)

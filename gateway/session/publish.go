@@ -44,10 +44,20 @@ func (s *Session) packetPublish(t instant, p *mqttsn.Publish, fx *Effects) {
 		if p.QoS != mqttsn.QoSMinusOne { // ![SN-6.7] its sender expects nothing back
 			fx.puback(p.TopicID, p.MsgID, code)
 		}
-	case p.QoS == mqttsn.QoS0, p.QoS == mqttsn.QoSMinusOne: // MsgId and DUP mean nothing
-		fx.request(broker.Request{Op: broker.Publish, Topic: topic, Payload: p.Data, Retain: p.Retain})
-	default:
+	case p.QoS > mqttsn.QoS0 && p.QoS != mqttsn.QoSMinusOne:
 		s.open(t, p, topic, fx)
+	case !s.mayPublish(topic):
+		s.forbid(p, fx)
+	default: // MsgId and DUP mean nothing
+		fx.request(broker.Request{Op: broker.Publish, Topic: topic, Payload: p.Data, Retain: p.Retain})
+	}
+}
+
+// forbid refuses a message that the client may not publish, of any QoS [SN-5.4.13].
+func (s *Session) forbid(p *mqttsn.Publish, fx *Effects) {
+	fx.drop(NotAuthorized)
+	if p.QoS != mqttsn.QoSMinusOne { // ![SN-6.7] its sender expects nothing back
+		fx.puback(p.TopicID, p.MsgID, mqttsn.NotSupported)
 	}
 }
 
@@ -83,6 +93,10 @@ func (s *Session) open(t instant, p *mqttsn.Publish, topic string, fx *Effects) 
 	x := s.exchangeByID(p.MsgID)
 	if x != nil && x.sum == sum && x.qos == p.QoS && s.repeatExchange(t, x, p, fx) {
 		fx.drop(Repeated)
+		return
+	}
+	if !s.mayPublish(topic) { // but what the broker has is not refused any more
+		s.forbid(p, fx)
 		return
 	}
 	if x == nil {

@@ -20,6 +20,9 @@ const (
 	RefusedByBroker
 	// Repeated: a copy of something that is done or being done.
 	Repeated
+	// NotAuthorized: the client may not publish to the topic, or subscribe to the filter,
+	// or have the will, or be connected any more.
+	NotAuthorized
 
 	// The reasons to drop a message of the broker follow.
 
@@ -43,15 +46,17 @@ const (
 	Expired
 	// Redelivered: a message that the broker brought again and that is in hand.
 	Redelivered
+	// Withheld: a message of a topic that the client may not receive. The broker is told.
+	Withheld
 
 	// Reasons is how many reasons there are.
 	Reasons = int(iota)
 )
 
 var reasonNames = [Reasons]string{
-	"not_connected", "unexpected_packet", "unknown_topic", "invalid_topic", "congestion", "refused_by_broker", "repeated",
+	"not_connected", "unexpected_packet", "unknown_topic", "invalid_topic", "congestion", "refused_by_broker", "repeated", "not_authorized",
 	"queue_full", "qos0_overflow", "too_large", "topic_table_full", "refused_by_client", "unregistrable", "disconnection",
-	"cleared", "expired", "redelivered",
+	"cleared", "expired", "redelivered", "withheld",
 }
 
 // String is the reason's name in metrics, such as "queue_full".

@@ -13,7 +13,13 @@ func (s *Session) packetRegister(p *mqttsn.Register, fx *Effects) {
 		fx.regack(0, p.MsgID, mqttsn.NotSupported)
 		return
 	}
-	topic := s.addTopic(string(p.TopicName))
+	name := string(p.TopicName)
+	if !s.mayPublish(name) {
+		fx.drop(NotAuthorized)
+		fx.regack(0, p.MsgID, mqttsn.NotSupported)
+		return
+	}
+	topic := s.addTopic(name)
 	if topic == nil {
 		fx.drop(Congestion)
 		fx.regack(0, p.MsgID, mqttsn.Congestion)

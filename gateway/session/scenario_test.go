@@ -36,6 +36,9 @@ var rewrite = flag.Bool("rewrite", false, "write what happened into the scenario
 //	queued, deadline    print Queued, Deadline
 //	mtu N, rate N       SetPath with that MTU or Rate, and the other as it was
 //	crash               the gateway is killed, and started again
+//	rights              SetRights: publish=, receive= and subscribe= list topics and
+//	                    filters, separated by commas; "any" gives all rights back
+//	revoke              Revoke
 //
 // Before the first of them: "option key=value", "predefined ID topic client", "manual" (else
 // the broker grants every request at once), "durable" (there is a store).
@@ -128,6 +131,7 @@ type scenario struct {
 	manual     bool
 	s          *Session
 	path       Path
+	rights     Rights
 	fx         Effects
 	start, now time.Time
 	state      State
@@ -148,6 +152,7 @@ func (sc *scenario) session() *Session {
 	if sc.s == nil {
 		sc.s = New("dev", &sc.options, 0)
 		sc.s.SetPath(sc.path)
+		sc.s.SetRights(sc.rights)
 	}
 	return sc.s
 }
@@ -231,6 +236,14 @@ func (sc *scenario) step(who string, what []string) error {
 		sc.print("", "-- %d messages, %d octets", n, bytes)
 	case "deadline":
 		sc.print("", "-- deadline %s", sc.deadline())
+	case "rights":
+		var err error
+		sc.rights, err = parseRights(what)
+		sc.session().SetRights(sc.rights)
+		return err
+	case "revoke":
+		sc.session().Revoke(sc.now, &sc.fx)
+		sc.effects("")
 	case "mtu", "rate":
 		n := &sc.path.MTU
 		if who == "rate" {
@@ -261,6 +274,7 @@ func (sc *scenario) crash() error {
 		return err
 	}
 	sc.session().SetPath(sc.path)
+	sc.s.SetRights(sc.rights)
 	sc.s.msgID = 100 // instead of what nobody can guess
 	sc.state = sc.s.State()
 	sc.print("", "-- %s, stored %v", sc.state, sc.s.Stored())

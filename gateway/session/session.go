@@ -18,8 +18,9 @@ func (t instant) due(now instant) bool { return t != 0 && t <= now }
 // Session is one client as MQTT-SN 1.2 section 6 sees it. It is not safe for concurrent
 // use.
 type Session struct {
-	o  *Options
-	id string
+	o      *Options
+	id     string
+	rights Rights // nil: those to do everything
 
 	epoch time.Time // instant 0
 

@@ -176,10 +176,16 @@ func (s *Session) disconnect(t instant, fx *Effects) {
 // its will.
 func (s *Session) lose(t instant, fx *Effects) {
 	open := s.link != linkClosed
-	s.hangUp(broker.Abandon, fx)
+	publishes := s.armedWill() == nil || s.mayPublish(s.will.Topic)
+	if publishes {
+		s.hangUp(broker.Abandon, fx)
+	} else {
+		fx.drop(NotAuthorized)
+		s.hangUp(broker.Disconnect, fx)
+	}
 	s.state = Lost
 	s.rest(t, fx)
-	if open {
+	if open && publishes {
 		s.allWith(fx) // so that the will is published once
 	}
 }

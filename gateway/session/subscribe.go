@@ -40,6 +40,9 @@ func (s *Session) packetSubscribe(t instant, p *mqttsn.Subscribe, fx *Effects) {
 	case code != mqttsn.Accepted:
 		fx.drop(InvalidTopic)
 		s.rejectSubscribe(&sub, p.MsgID, code, fx)
+	case !s.maySubscribe(sub.filter):
+		fx.drop(NotAuthorized)
+		s.rejectSubscribe(&sub, p.MsgID, mqttsn.NotSupported, fx)
 	case s.asked(p.MsgID, sub.filter, false):
 		fx.drop(Repeated) // the answer is to come
 	case len(s.asks) >= s.o.MaxInflightUp || !s.roomFor(&sub):

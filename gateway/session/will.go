@@ -45,6 +45,9 @@ func (s *Session) packetWillTopic(t instant, p *mqttsn.WillTopic, fx *Effects) {
 	case !s.acceptsWill(p.QoS, p.Topic):
 		fx.drop(InvalidTopic)
 		s.refuse(t, mqttsn.NotSupported, fx)
+	case !s.mayPublish(string(p.Topic)):
+		fx.drop(NotAuthorized)
+		s.refuse(t, mqttsn.NotSupported, fx)
 	default:
 		s.pendingWill = &broker.Message{Topic: string(p.Topic), QoS: byte(p.QoS), Retain: p.Retain}
 		s.promptWillMsg(t, fx)
@@ -59,6 +62,11 @@ func (s *Session) packetWillMsg(t instant, p *mqttsn.WillMsg, fx *Effects) {
 	}
 	w := s.pendingWill
 	s.pendingWill = nil
+	if !s.mayPublish(w.Topic) {
+		fx.drop(NotAuthorized)
+		s.refuse(t, mqttsn.NotSupported, fx)
+		return
+	}
 	w.Payload = bytes.Clone(p.Message)
 	s.setWill(w, fx)
 	s.proceed(t, fx)
@@ -84,6 +92,9 @@ func (s *Session) packetWillTopicUpd(p *mqttsn.WillTopicUpd, fx *Effects) {
 	case !s.acceptsWill(p.QoS, p.Topic):
 		fx.drop(InvalidTopic)
 		code = mqttsn.NotSupported
+	case !s.mayPublish(string(p.Topic)):
+		fx.drop(NotAuthorized)
+		code = mqttsn.NotSupported
 	default:
 		w := &broker.Message{Topic: string(p.Topic), QoS: byte(p.QoS), Retain: p.Retain}
 		if s.will != nil {
@@ -101,8 +112,14 @@ func (s *Session) packetWillMsgUpd(p *mqttsn.WillMsgUpd, fx *Effects) {
 	if old := s.will; old != nil {
 		w.Topic, w.QoS, w.Retain = old.Topic, old.QoS, old.Retain
 	}
-	s.setWill(w, fx)
-	fx.send(mqttsn.WillMsgResp{ReturnCode: mqttsn.Accepted}.Append(fx.arena))
+	code := mqttsn.Accepted
+	if w.Topic != "" && !s.mayPublish(w.Topic) {
+		fx.drop(NotAuthorized)
+		code = mqttsn.NotSupported
+	} else {
+		s.setWill(w, fx)
+	}
+	fx.send(mqttsn.WillMsgResp{ReturnCode: code}.Append(fx.arena))
 }
 
 func (s *Session) acceptsWill(q mqttsn.QoS, topic []byte) bool {
