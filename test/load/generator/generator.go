@@ -33,6 +33,9 @@ type Options struct {
 	// SubscriberQoS is that of the MQTT client's subscription in UpQoS1. With 1, the number
 	// of messages that the broker keeps in flight to one client is measured along.
 	SubscriberQoS byte
+	// Lasting has devices and the MQTT client ask for sessions that outlive the connection,
+	// so that a gateway with a state directory writes down what they send and are sent.
+	Lasting bool
 	// Bare sends to something that answers without sessions, such as package baseline:
 	// nobody connects, registers or subscribes.
 	Bare bool
@@ -109,7 +112,7 @@ func (g *Generator) Close() {
 }
 
 func (g *Generator) openMQTT(filter string, qos byte) (err error) {
-	g.mqtt, err = dialMQTT(g.o.MQTT, "load", filter, qos)
+	g.mqtt, err = dialMQTT(g.o.MQTT, "load", g.o.Lasting, filter, qos)
 	if err != nil {
 		return err
 	}

@@ -37,14 +37,19 @@ const (
 )
 
 // dialMQTT connects and, if filter is not empty, subscribes.
-func dialMQTT(address, clientID, filter string, qos byte) (*mqttConn, error) {
+func dialMQTT(address, clientID string, lasting bool, filter string, qos byte) (*mqttConn, error) {
 	c, err := net.DialTimeout("tcp", address, 5*time.Second)
 	if err != nil {
 		return nil, err
 	}
 	defer c.Close() // the descriptor lives on in file
 	_ = c.SetDeadline(time.Now().Add(5 * time.Second))
-	hello := appendString([]byte{0, 4, 'M', 'Q', 'T', 'T', 4, 2, 0, 0}, clientID) // clean session, no keep alive
+	const cleanSession = 2
+	flags := byte(cleanSession)
+	if lasting {
+		flags = 0
+	}
+	hello := appendString([]byte{0, 4, 'M', 'Q', 'T', 'T', 4, flags, 0, 0}, clientID) // no keep alive
 	if err := handshake(c, mqttConnect, hello, mqttConnack); err != nil {
 		return nil, fmt.Errorf("MQTT CONNECT to %s: %w", address, err)
 	}

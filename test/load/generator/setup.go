@@ -12,10 +12,10 @@ import (
 // tries is how often the preparations repeat requests that are not answered.
 const tries = 10
 
-// Connect connects all clients, with clean sessions and a keep alive beyond any run.
+// Connect connects all clients, with a keep alive beyond any run.
 func (g *Generator) Connect() error {
 	return g.all("CONNECT", func(d *device) mqttsn.Packet {
-		return &mqttsn.Connect{CleanSession: true, ProtocolID: mqttsn.ProtocolID, Duration: 3600, ClientID: []byte("load-" + d.topic[2:])}
+		return &mqttsn.Connect{CleanSession: !g.o.Lasting, ProtocolID: mqttsn.ProtocolID, Duration: 3600, ClientID: []byte("load-" + d.topic[2:])}
 	})
 }
 

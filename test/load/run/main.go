@@ -7,6 +7,7 @@
 //	go run ./test/load/run                                # builds and starts our gateway
 //	go run ./test/load/run --scenario "up QoS 1" --clients 1000 --runs 5
 //	go run ./test/load/run --start "./gateway --udp {udp} --mqtt {mqtt} --admin ''"
+//	go run ./test/load/run --lasting --subscriber-qos 1 --start "$PWD/gateway --udp {udp} --mqtt {mqtt} --admin '' --state new"
 //	go run ./test/load/run --pid 4711 --udp 127.0.0.1:10000 --mqtt 127.0.0.1:1883   # any other
 //
 // Messages per CPU-second is the figure that is stable from machine to machine and run to
@@ -47,6 +48,7 @@ type settings struct {
 	window    int
 	payload   int
 	qos       int
+	lasting   bool
 }
 
 func main() {
@@ -77,6 +79,7 @@ func run() error {
 	flag.IntVar(&s.window, "window", 128, "messages outstanding at most")
 	flag.IntVar(&s.payload, "payload", 64, "octets per message")
 	flag.IntVar(&s.qos, "subscriber-qos", 0, "QoS of the MQTT client's subscription in \"up QoS 1\"; 1 measures along how much the broker keeps in flight to one client")
+	flag.BoolVar(&s.lasting, "lasting", false, "sessions that outlive the connection, which a gateway with a state directory writes down")
 	flag.StringVar(&echo, "echo", "", "be the bare echo at that `address`: the program starts itself so")
 	flag.Parse()
 	if echo != "" {

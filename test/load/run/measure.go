@@ -99,7 +99,7 @@ func (s *settings) once(ctx context.Context, sc generator.Scenario, clients int,
 
 func (s *settings) generator(srv *server, clients int, bare bool) (*generator.Generator, error) {
 	return generator.New(generator.Options{
-		UDP: srv.udp, MQTT: srv.mqtt, Clients: clients, Window: s.window, Payload: s.payload, SubscriberQoS: byte(s.qos),
+		UDP: srv.udp, MQTT: srv.mqtt, Clients: clients, Window: s.window, Payload: s.payload, SubscriberQoS: byte(s.qos), Lasting: s.lasting,
 		Bare: bare, Server: srv.pid, Broker: s.brokerPID,
 	})
 }
