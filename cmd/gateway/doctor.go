@@ -17,6 +17,7 @@ import (
 	"mqttsn-gateway/broker/embedded"
 	"mqttsn-gateway/config"
 	"mqttsn-gateway/gateway/doctor"
+	"mqttsn-gateway/transports/dtls"
 	"mqttsn-gateway/transports/udp"
 )
 
@@ -145,7 +146,7 @@ func listeners(c config.Config, origins config.Origins) []doctor.Listener {
 	for _, addr := range c.DTLS.Listeners {
 		all = append(all, doctor.Listener{
 			Network: "udp", Addr: addr, Flag: "--dtls",
-			Open:          func() (io.Closer, error) { return listenDTLS(addr, c.DTLS, slog.New(slog.DiscardHandler)) },
+			Open:          func() (io.Closer, error) { return tryDTLS(addr, c.DTLS) },
 			ReceiveBuffer: c.DTLS.ReceiveBuffer,
 		})
 	}
@@ -159,6 +160,15 @@ func listeners(c config.Config, origins config.Origins) []doctor.Listener {
 		all = append(all, doctor.Listener{Network: "tcp", Addr: c.Admin.Listen, Flag: "--admin", Optional: !asked})
 	}
 	return all
+}
+
+func tryDTLS(addr string, o dtls.Options) (io.Closer, error) {
+	log := slog.New(slog.DiscardHandler)
+	trust, err := dtls.LoadCredentials(o, log)
+	if err != nil {
+		return nil, err
+	}
+	return listenDTLS(addr, o, trust, log)
 }
 
 func mqttListener(o embedded.ListenerOptions) doctor.Listener {

@@ -98,6 +98,7 @@ func emitDTLS(link string, s dtls.Stats, emit admin.Emit) {
 		{dtlsHandshakes, "timeout", f.Timeout}, {dtlsHandshakes, "replaced", f.Replaced}, {dtlsHandshakes, "full", f.Full},
 		{dtlsHandshakes, "other", f.Other},
 		{dtlsClosed, "peer", c.Peer}, {dtlsClosed, "idle", c.Idle}, {dtlsClosed, "replaced", c.Replaced}, {dtlsClosed, "evicted", c.Evicted},
+		{dtlsClosed, "removed", c.Removed},
 		{linkDrops, "malformed", d.Malformed}, {linkDrops, "fragmented", d.Fragmented},
 		{linkDrops, "unknown_peer", d.UnknownPeer}, {linkDrops, "unknown_id", d.UnknownID}, {linkDrops, "hello_rate", d.HelloRate},
 		{linkDrops, "handshake_limit", d.HandshakeLimit}, {linkDrops, "prefix_limit", d.PrefixLimit}, {linkDrops, "duplicate", d.Duplicate},

@@ -20,6 +20,7 @@ type linkSet struct {
 	udp    []*udp.Link
 	dtls   []*dtlsLink
 	serial []*serial.Link
+	trust  *dtls.Credentials // of all DTLS links; nil without any
 }
 
 // openLinks opens what the configuration asks for, all or nothing. Serial ports come
@@ -58,8 +59,16 @@ func (s *linkSet) openUDP(c config.Config, log *slog.Logger) error {
 }
 
 func (s *linkSet) openDTLS(c config.Config, log *slog.Logger) error {
+	if len(c.DTLS.Listeners) == 0 {
+		return nil
+	}
+	trust, err := dtls.LoadCredentials(c.DTLS, log)
+	if err != nil {
+		return fmt.Errorf("dtls: %w", err)
+	}
+	s.trust = trust
 	for _, address := range c.DTLS.Listeners {
-		l, err := listenDTLS(address, c.DTLS, log)
+		l, err := listenDTLS(address, c.DTLS, trust, log)
 		if err != nil {
 			return fmt.Errorf("dtls: %w", doctor.UDPPort(address, err))
 		}
@@ -74,7 +83,7 @@ type dtlsLink struct {
 	below *udp.Link
 }
 
-func listenDTLS(address string, o dtls.Options, log *slog.Logger) (*dtlsLink, error) {
+func listenDTLS(address string, o dtls.Options, trust *dtls.Credentials, log *slog.Logger) (*dtlsLink, error) {
 	under := udp.DefaultOptions()
 	under.Listen, under.MTU, under.ReceiveBuffer = address, dtls.MaxDatagram, o.ReceiveBuffer
 	under.Batch = 16 // of datagrams so long
@@ -82,7 +91,7 @@ func listenDTLS(address string, o dtls.Options, log *slog.Logger) (*dtlsLink, er
 	if err != nil {
 		return nil, err
 	}
-	l, err := dtls.Over(below, o, log)
+	l, err := dtls.Over(below, o, trust, log)
 	if err != nil {
 		return nil, errors.Join(err, below.Close())
 	}

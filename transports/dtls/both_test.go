@@ -54,7 +54,7 @@ func TestOpenDoor(t *testing.T) {
 			o.ClientCAFile = ""
 		}
 		log := &logBuffer{}
-		if _, err := loadCredentials(o, log.logger()); err != nil {
+		if _, err := LoadCredentials(o, log.logger()); err != nil {
 			t.Fatal(err)
 		}
 		if strings.Contains(log.String(), "without proving who they are") != warned {

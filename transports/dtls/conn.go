@@ -88,6 +88,7 @@ const (
 	endedReplaced
 	endedEvicted
 	endedYielded
+	endedRemoved
 	endedByClose
 )
 

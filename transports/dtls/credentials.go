@@ -2,28 +2,95 @@ package dtls
 
 import (
 	"bytes"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/sha256"
 	"crypto/tls"
 	"crypto/x509"
-	"crypto/x509/pkix"
 	"encoding/hex"
-	"errors"
 	"fmt"
 	"log/slog"
-	"math/big"
-	"os"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"mqttsn-gateway/gateway/secret"
 )
 
-// credentials are by what clients and the gateway prove who they are. They do not change:
-// to replace them, another value is put in their place, which handshakes from then on use.
-type credentials struct {
+// Credentials are by what clients and the gateway prove who they are, read from the files
+// of Options. All links of a gateway share one value. Its methods may be called from any
+// goroutine.
+type Credentials struct {
+	options Options
+	log     *slog.Logger
+	now     atomic.Pointer[keyring] // what handshakes that begin now use
+
+	mu    sync.Mutex // guards what follows; one Reload at a time
+	links map[*Link]struct{}
+}
+
+// LoadCredentials reads the files that o names. Errors begin with the key of the option
+// whose file is at fault, and name the file and the line.
+func LoadCredentials(o Options, log *slog.Logger) (*Credentials, error) {
+	if err := o.Validate(); err != nil {
+		return nil, err
+	}
+	c := &Credentials{options: o, log: log, links: map[*Link]struct{}{}}
+	ring, err := c.read(nil)
+	if err != nil {
+		return nil, err
+	}
+	c.now.Store(ring)
+	return c, nil
+}
+
+// Files are those that Reload reads.
+func (c *Credentials) Files() (names []string) {
+	for _, name := range []string{c.options.PSKFile, c.options.CertificateFile, c.options.KeyFile, c.options.ClientCAFile} {
+		if name != "" {
+			names = append(names, name)
+		}
+	}
+	return names
+}
+
+// Reload reads all files anew, for handshakes that begin from now on. Connections go on,
+// also when their identity has another key now; those whose identity psk_file does not have
+// any more are closed, and their number is logged. An error changes nothing, and is that of
+// LoadCredentials.
+func (c *Credentials) Reload() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	ring, err := c.read(c.now.Load())
+	if err != nil {
+		return err
+	}
+	c.now.Store(ring)
+	closed := 0
+	for l := range c.links {
+		closed += l.closeRemoved(ring)
+	}
+	if closed > 0 {
+		c.log.Warn("DTLS connections closed: psk_file does not have their identities any more",
+			"psk_file", c.options.PSKFile, "connections", closed)
+	}
+	return nil
+}
+
+// join makes l one of the links of which connections are closed when their identity goes.
+func (c *Credentials) join(l *Link) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.links[l] = struct{}{}
+}
+
+func (c *Credentials) leave(l *Link) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	delete(c.links, l)
+}
+
+// keyring is what the files hold at one time. It does not change: another takes its place.
+type keyring struct {
 	keys        *keys            // nil: no pre-shared keys
 	certificate *tls.Certificate // nil: none
 	clientCAs   *x509.CertPool
@@ -39,57 +106,73 @@ const (
 	askRequired
 )
 
-// loadCredentials reads the files that o names. Its errors begin with the option's key.
-func loadCredentials(o Options, log *slog.Logger) (*credentials, error) {
-	c := &credentials{}
+// read makes a keyring of the files. before is the one that it is to replace, if any.
+func (c *Credentials) read(before *keyring) (*keyring, error) {
+	o, ring := &c.options, &keyring{}
 	if o.PSKFile != "" {
 		k, err := loadKeys(o.PSKFile)
 		if err != nil {
 			return nil, fmt.Errorf("psk_file: %w", err)
 		}
 		if k.weakCount > 0 {
-			log.Warn("pre-shared keys below 16 octets can be guessed from a recorded handshake: make them with openssl rand -hex 16",
+			c.log.Warn("pre-shared keys below 16 octets can be guessed from a recorded handshake: make them with openssl rand -hex 16",
 				"psk_file", o.PSKFile, "keys", k.weakCount, "identities", strings.Join(k.weak, ", "))
 		}
-		c.keys = k
+		ring.keys = k
+		if before != nil {
+			k.stranger = before.keys.stranger // for a stranger nothing has changed
+		}
 	}
-	switch {
-	case o.CertificateFile != "":
-		cert, err := secret.KeyPair(o.CertificateFile, o.KeyFile)
-		if err != nil {
-			return nil, err
-		}
-		c.certificate = cert
-		if left := time.Until(cert.Leaf.NotAfter); left < 0 {
-			log.Warn("the DTLS certificate has expired: clients that check it will not connect",
-				"certificate_file", o.CertificateFile, "not_after", cert.Leaf.NotAfter)
-		}
-	case c.keys == nil:
-		cert, err := selfSigned(time.Now())
-		if err != nil {
-			return nil, fmt.Errorf("certificate_file: none is given, and making one failed: %w", err)
-		}
-		c.certificate = cert
-		sum := sha256.Sum256(cert.Certificate[0])
-		log.Warn("DTLS has neither dtls.psk_file nor dtls.certificate_file: it uses a certificate made for this run, which clients cannot check but by its fingerprint, and anyone may connect",
-			"sha256", hex.EncodeToString(sum[:]),
-			"make_keys", "echo sensor-1:$(openssl rand -hex 16) > psk; chmod 600 psk; gateway --dtls :8883 --set dtls.psk_file=psk")
-	}
-	if c.keys != nil && c.certificate != nil && o.ClientCertificates == certificatesNone {
-		log.Warn("DTLS has both dtls.psk_file and dtls.certificate_file, and asks for no client certificates: clients that use no pre-shared key may connect without proving who they are",
-			"advice", "set dtls.client_certificates to required, or leave out dtls.certificate_file")
+	var err error
+	if ring.certificate, err = c.readCertificate(before); err != nil {
+		return nil, err
 	}
 	if o.ClientCertificates != certificatesNone {
 		pool, err := secret.Authorities(o.ClientCAFile)
 		if err != nil {
 			return nil, fmt.Errorf("client_ca_file: %w", err)
 		}
-		c.clientCAs, c.ask = pool, askOptional
+		ring.clientCAs, ring.ask = pool, askOptional
 		if o.ClientCertificates == certificatesRequired {
-			c.ask = askRequired
+			ring.ask = askRequired
 		}
 	}
-	return c, nil
+	if before == nil && o.PSKFile != "" && ring.certificate != nil && ring.ask == askNone {
+		c.log.Warn("DTLS has both dtls.psk_file and dtls.certificate_file, and asks for no client certificates: clients that use no pre-shared key may connect without proving who they are",
+			"advice", "set dtls.client_certificates to required, or leave out dtls.certificate_file")
+	}
+	return ring, nil
+}
+
+// readCertificate reads the gateway's certificate, or makes one if it would have nothing to
+// prove itself by, or returns nil.
+func (c *Credentials) readCertificate(before *keyring) (*tls.Certificate, error) {
+	o := &c.options
+	switch {
+	case o.CertificateFile != "":
+		cert, err := secret.KeyPair(o.CertificateFile, o.KeyFile)
+		if err != nil {
+			return nil, err
+		}
+		if left := time.Until(cert.Leaf.NotAfter); left < 0 {
+			c.log.Warn("the DTLS certificate has expired: clients that check it will not connect",
+				"certificate_file", o.CertificateFile, "not_after", cert.Leaf.NotAfter)
+		}
+		return cert, nil
+	case o.PSKFile != "":
+		return nil, nil
+	case before != nil:
+		return before.certificate, nil
+	}
+	cert, err := selfSigned(time.Now())
+	if err != nil {
+		return nil, fmt.Errorf("certificate_file: none is given, and making one failed: %w", err)
+	}
+	sum := sha256.Sum256(cert.Certificate[0])
+	c.log.Warn("DTLS has neither dtls.psk_file nor dtls.certificate_file: it uses a certificate made for this run, which clients cannot check but by its fingerprint, and anyone may connect",
+		"sha256", hex.EncodeToString(sum[:]),
+		"make_keys", "echo sensor-1:$(openssl rand -hex 16) > psk; chmod 600 psk; gateway --dtls :8883 --set dtls.psk_file=psk")
+	return cert, nil
 }
 
 func loadKeys(name string) (*keys, error) {
@@ -102,59 +185,4 @@ func loadKeys(name string) (*keys, error) {
 		return nil, fmt.Errorf("%s: %w", name, err)
 	}
 	return k, nil
-}
-
-// selfSigned makes a certificate that nobody vouches for.
-func selfSigned(now time.Time) (*tls.Certificate, error) {
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		return nil, err
-	}
-	serial, err := rand.Int(rand.Reader, new(big.Int).Lsh(big.NewInt(1), 127))
-	if err != nil {
-		return nil, err
-	}
-	host, err := os.Hostname()
-	if err != nil || host == "" {
-		host = "localhost"
-	}
-	template := x509.Certificate{
-		SerialNumber: serial,
-		Subject:      pkix.Name{CommonName: host},
-		DNSNames:     []string{host},
-		NotBefore:    now.Add(-24 * time.Hour), // clocks of devices are often wrong
-		NotAfter:     now.AddDate(10, 0, 0),    // a run may last
-		KeyUsage:     x509.KeyUsageDigitalSignature,
-		ExtKeyUsage:  []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
-	}
-	der, err := x509.CreateCertificate(rand.Reader, &template, &template, key.Public(), key)
-	if err != nil {
-		return nil, err
-	}
-	leaf, err := x509.ParseCertificate(der)
-	if err != nil {
-		return nil, err
-	}
-	return &tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key, Leaf: leaf}, nil
-}
-
-var errNoName = errors.New("it has no common name, DNS name, URI or e-mail address by which to know the client")
-
-// certificateName is the name that the holder of a certificate has proven: its common
-// name, or without one its first DNS name, URI or e-mail address.
-func certificateName(der []byte) (string, error) {
-	cert, err := x509.ParseCertificate(der)
-	switch {
-	case err != nil:
-		return "", err
-	case cert.Subject.CommonName != "":
-		return cert.Subject.CommonName, nil
-	case len(cert.DNSNames) > 0:
-		return cert.DNSNames[0], nil
-	case len(cert.URIs) > 0:
-		return cert.URIs[0].String(), nil
-	case len(cert.EmailAddresses) > 0:
-		return cert.EmailAddresses[0], nil
-	}
-	return "", errNoName
 }

@@ -22,7 +22,6 @@ import (
 	"net/netip"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"mqttsn-gateway/transports"
@@ -44,7 +43,7 @@ type Link struct {
 	inbox   *inbox
 	lines   *lines
 	began   time.Time
-	trust   atomic.Pointer[credentials] // what handshakes that begin now use
+	trust   *Credentials
 
 	counters counters
 	running  sync.WaitGroup // one for each of all
@@ -69,14 +68,10 @@ var (
 )
 
 // Over makes a link of the one below, which carries the records: one of UDP that takes
-// datagrams of MaxDatagram octets. It belongs to the new link then, which closes it. Errors
-// name the option or say what to do.
-func Over(below transports.Link, o Options, log *slog.Logger) (*Link, error) {
+// datagrams of MaxDatagram octets. It belongs to the new link then, which closes it. trust
+// has been loaded with the same options. Errors name the option or say what to do.
+func Over(below transports.Link, o Options, trust *Credentials, log *slog.Logger) (*Link, error) {
 	if err := o.Validate(); err != nil {
-		return nil, err
-	}
-	trust, err := loadCredentials(o, log)
-	if err != nil {
 		return nil, err
 	}
 	_, address, _ := strings.Cut(below.Name(), " ")
@@ -84,6 +79,7 @@ func Over(below transports.Link, o Options, log *slog.Logger) (*Link, error) {
 		name:    "dtls " + address,
 		options: o,
 		below:   below,
+		trust:   trust,
 		inbox:   newInbox(o.Queue),
 		lines:   newLines(log),
 		began:   time.Now(),
@@ -97,8 +93,11 @@ func Over(below transports.Link, o Options, log *slog.Logger) (*Link, error) {
 		byNumber:   map[uint64]*conn{},
 		all:        map[*conn]struct{}{},
 	}
-	l.trust.Store(trust)
-	return l, l.try()
+	if err := l.try(); err != nil {
+		return nil, err
+	}
+	trust.join(l)
+	return l, nil
 }
 
 // try makes an association with these options once, so that what is wrong with them, or
@@ -119,7 +118,7 @@ func (l *Link) try() error {
 // cipher suites with a pre-shared key gets one of them if there are keys: the library takes
 // the first that the client names, and with a certificate it would prove no identity.
 func (l *Link) associationOptions(c *conn, offersKey bool) associationOptions {
-	trust := l.trust.Load()
+	trust := l.trust.now.Load()
 	o := associationOptions{
 		certificate: trust.certificate,
 		clientCAs:   trust.clientCAs,
@@ -241,5 +240,6 @@ func (l *Link) Close() error {
 		c.end(endedByClose)
 	}
 	l.running.Wait()
+	l.trust.leave(l)
 	return l.below.Close()
 }

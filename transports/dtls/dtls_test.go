@@ -159,25 +159,6 @@ func TestSelfSigned(t *testing.T) {
 	}
 }
 
-// TestNewCredentials: handshakes use what is there when they begin.
-func TestNewCredentials(t *testing.T) {
-	o := pskOptions(t)
-	l := echo(t, o, quiet())
-	old := mustConnect(t, l.Addr(), withKey("sensor-1", testKey)...)
-	o.PSKFile = writeFile(t, "psk", "new:00112233445566778899aabbccddeeff\n", 0o600)
-	trust, err := loadCredentials(o, quiet())
-	if err != nil {
-		t.Fatal(err)
-	}
-	l.trust.Store(trust)
-	if _, err := connect(t, l.Addr(), withKey("sensor-1", testKey)...); err == nil {
-		t.Error("the old key still works")
-	}
-	key := trust.keys.byIdentity["new"]
-	say(t, mustConnect(t, l.Addr(), withKey("new", key)...), "hello")
-	say(t, old, "still here")
-}
-
 func TestSend(t *testing.T) {
 	l := openLink(t, pskOptions(t), quiet())
 	arrived := make(chan transports.Datagram, 1)
@@ -357,7 +338,7 @@ func TestOverErrors(t *testing.T) {
 	} {
 		o := pskOptions(t)
 		change(&o)
-		if _, err := Over(airSocket{end: below}, o, quiet()); err == nil || !strings.HasPrefix(err.Error(), want) {
+		if _, err := over(airSocket{end: below}, o, quiet()); err == nil || !strings.HasPrefix(err.Error(), want) {
 			t.Errorf("%v, want %s", err, want)
 		}
 	}

@@ -26,6 +26,8 @@ const (
 
 var errFull = errors.New("max_connections are there, of many clients, and none is silent for long")
 
+var errRemoved = errors.New("its identity has been removed from psk_file")
+
 // failureOf finds out why c's handshake failed. The library tells with an alert and in
 // words; alerts are the same in every version.
 func (l *Link) failureOf(c *conn, err error) failure {
@@ -44,6 +46,8 @@ func (l *Link) failureOf(c *conn, err error) failure {
 	switch {
 	case errors.Is(err, errFull):
 		return failure{&f.full, "no room: " + err.Error()}
+	case errors.Is(err, errRemoved):
+		return failure{&f.unknownIdentity, err.Error()}
 	case errors.Is(err, errNoName):
 		return failure{&f.certificate, "client certificate rejected: " + err.Error()}
 	case p.rejected > 0 && p.known:

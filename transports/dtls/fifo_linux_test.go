@@ -15,7 +15,7 @@ func TestPipe(t *testing.T) {
 	if err := unix.Mkfifo(o.PSKFile, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := loadCredentials(o, quiet()); err == nil || !strings.Contains(err.Error(), "psk_file: "+o.PSKFile+" is no regular file") {
+	if _, err := LoadCredentials(o, quiet()); err == nil || !strings.Contains(err.Error(), "psk_file: "+o.PSKFile+" is no regular file") {
 		t.Errorf("%v", err)
 	}
 }

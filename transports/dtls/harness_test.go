@@ -92,6 +92,15 @@ func openLink(t testing.TB, o Options, log *slog.Logger) *Link {
 	return openLinkAt(t, "127.0.0.1:0", o, log)
 }
 
+// over makes a link with credentials of its own.
+func over(below transports.Link, o Options, log *slog.Logger) (*Link, error) {
+	trust, err := LoadCredentials(o, log)
+	if err != nil {
+		return nil, err
+	}
+	return Over(below, o, trust, log)
+}
+
 func openLinkAt(t testing.TB, address string, o Options, log *slog.Logger) *Link {
 	t.Helper()
 	under := udp.DefaultOptions()
@@ -100,7 +109,7 @@ func openLinkAt(t testing.TB, address string, o Options, log *slog.Logger) *Link
 	if err != nil {
 		t.Fatal(err)
 	}
-	l, err := Over(below, o, log)
+	l, err := over(below, o, log)
 	if err != nil {
 		_ = below.Close()
 		t.Fatal(err)

@@ -156,7 +156,7 @@ var longAgo = time.Unix(1, 0)
 // airLink opens a link in the air.
 func airLink(t testing.TB, a *air, o Options, fail func() error) *Link {
 	t.Helper()
-	l, err := Over(airSocket{a.open("192.0.2.1:8883"), fail}, o, quiet())
+	l, err := over(airSocket{a.open("192.0.2.1:8883"), fail}, o, quiet())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -55,7 +55,7 @@ func TestCredentialErrors(t *testing.T) {
 	} {
 		o := DefaultOptions()
 		change(&o)
-		_, err := loadCredentials(o, quiet())
+		_, err := LoadCredentials(o, quiet())
 		if err == nil || !strings.HasPrefix(err.Error(), want) {
 			t.Errorf("%v, want %q", err, want)
 		}

@@ -17,7 +17,8 @@ type proof struct {
 	mu       sync.Mutex // guards what follows
 	asked    bool       // for a pre-shared key
 	known    bool       // and there is one
-	identity string     // for which
+	claimed  string     // for which identity
+	identity string     // the same, as a log shows it
 	verified bool       // the client has proven who it is
 	changed  bool       // the client has said that it encrypts from now on
 	offered  bool       // the last datagram had an encrypted record, after that
@@ -36,8 +37,16 @@ func (p *proof) key(k *keys, identity []byte) []byte {
 	key, known := k.find(identity)
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.asked, p.known, p.identity = true, known, printable(identity)
+	p.asked, p.known, p.claimed, p.identity = true, known, string(identity), printable(identity)
 	return key
+}
+
+// byKey is the identity that the client has shown a pre-shared key for, as it was sent; ok
+// is false if it uses none.
+func (p *proof) byKey() (identity string, ok bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.claimed, p.asked
 }
 
 func (p *proof) verify() {

@@ -99,6 +99,9 @@ func readKey(line string) (identity string, key []byte, err error) {
 	return identity, key, nil
 }
 
+// has reports whether the identity has a key.
+func (k *keys) has(identity string) bool { return k.byIdentity[identity] != nil }
+
 // find returns the key of an identity. One that has none gets a key that nobody knows, and
 // always the same, after the same work: its handshake goes as that of a known one with a
 // wrong key.

@@ -71,7 +71,7 @@ func TestWeakKeys(t *testing.T) {
 	log := &logBuffer{}
 	o := DefaultOptions()
 	o.PSKFile = writeFile(t, "psk", "a:00\nb:0011\nc:22\nd:33\ne:44\nf:55\ngood:00112233445566778899aabbccddeeff\n", 0o600)
-	if _, err := loadCredentials(o, log.logger()); err != nil {
+	if _, err := LoadCredentials(o, log.logger()); err != nil {
 		t.Fatal(err)
 	}
 	if s := log.String(); !strings.Contains(s, "keys=6") || !strings.Contains(s, `\"a\" (line 1)`) || strings.Contains(s, "good") || strings.Contains(s, "line 6") {
@@ -83,7 +83,7 @@ func TestFilePermissions(t *testing.T) {
 	o := DefaultOptions()
 	for mode, ok := range map[os.FileMode]bool{0o600: true, 0o400: true, 0o640: true, 0o644: false, 0o604: false, 0o660: false} {
 		o.PSKFile = writeFile(t, "psk", "a:00112233445566778899aabbccddeeff\n", mode)
-		_, err := loadCredentials(o, quiet())
+		_, err := LoadCredentials(o, quiet())
 		if (err == nil) != ok {
 			t.Errorf("mode %#o: %v", mode, err)
 		}
@@ -111,7 +111,7 @@ func TestLongFile(t *testing.T) {
 	if err := os.Truncate(o.PSKFile, secret.MaxFile+1); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := loadCredentials(o, quiet()); err == nil || !strings.Contains(err.Error(), "is longer than") {
+	if _, err := LoadCredentials(o, quiet()); err == nil || !strings.Contains(err.Error(), "is longer than") {
 		t.Errorf("%v", err)
 	}
 }
@@ -120,7 +120,7 @@ func TestLongFile(t *testing.T) {
 func TestIrregularFile(t *testing.T) {
 	o := DefaultOptions()
 	o.PSKFile = t.TempDir()
-	if _, err := loadCredentials(o, quiet()); err == nil || !strings.Contains(err.Error(), "no regular file") {
+	if _, err := LoadCredentials(o, quiet()); err == nil || !strings.Contains(err.Error(), "no regular file") {
 		t.Errorf("%v", err)
 	}
 }

@@ -57,6 +57,8 @@ type Closings struct {
 	Replaced uint64
 	// Evicted: had to make room for a new one, at max_connections.
 	Evicted uint64
+	// Removed: psk_file was read anew and does not have the identity any more.
+	Removed uint64
 }
 
 // Drops are dropped datagrams and messages, by reason.
@@ -101,7 +103,7 @@ type counters struct {
 		wrongKey, unknownIdentity, noCipherSuite, version, certificate, refused, timeout, replaced, full, other atomic.Uint64
 	}
 	closed struct {
-		peer, idle, replaced, evicted atomic.Uint64
+		peer, idle, replaced, evicted, removed atomic.Uint64
 	}
 	drop struct {
 		malformed, fragmented, unknownPeer, unknownID, helloRate, handshakeLimit, prefixLimit,
@@ -125,7 +127,7 @@ func (l *Link) Stats() Stats {
 	}
 	s.Closed = Closings{
 		Peer: c.closed.peer.Load(), Idle: c.closed.idle.Load(),
-		Replaced: c.closed.replaced.Load(), Evicted: c.closed.evicted.Load(),
+		Replaced: c.closed.replaced.Load(), Evicted: c.closed.evicted.Load(), Removed: c.closed.removed.Load(),
 	}
 	d := &c.drop
 	s.Drops = Drops{

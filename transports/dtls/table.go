@@ -30,6 +30,10 @@ func (l *Link) establish(c *conn) error {
 		l.mu.Unlock()
 		return errFull
 	}
+	if c.removed(l.trust.now.Load()) { // since the handshake began
+		l.mu.Unlock()
+		return errRemoved
+	}
 	if len(l.byNumber) >= l.options.MaxConnections {
 		evicted = l.toReplace(name)
 		if evicted == nil {
@@ -175,6 +179,8 @@ func (l *Link) closed(c *conn) {
 		n.replaced.Add(1)
 	case endedEvicted:
 		n.evicted.Add(1)
+	case endedRemoved:
+		n.removed.Add(1)
 	}
 }
 
@@ -192,4 +198,27 @@ func (l *Link) closeIdle() {
 	for _, c := range idle {
 		c.end(endedIdle)
 	}
+}
+
+// removed says that c's client has proven an identity that psk_file does not have any more.
+func (c *conn) removed(now *keyring) bool {
+	identity, ok := c.proof.byKey()
+	return ok && !now.keys.has(identity)
+}
+
+// closeRemoved closes the connections whose identity is not there any more, and says how
+// many they are. Handshakes under way end in establish.
+func (l *Link) closeRemoved(now *keyring) int {
+	var removed []*conn
+	l.mu.Lock()
+	for _, c := range l.byNumber {
+		if c.removed(now) {
+			removed = append(removed, c)
+		}
+	}
+	l.mu.Unlock()
+	for _, c := range removed {
+		c.end(endedRemoved)
+	}
+	return len(removed)
 }
