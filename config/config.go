@@ -13,6 +13,7 @@
 package config
 
 import (
+	"mqttsn-gateway/broker/auth"
 	"mqttsn-gateway/broker/embedded"
 	"mqttsn-gateway/broker/upstream"
 	"mqttsn-gateway/gateway"
@@ -62,6 +63,10 @@ type Config struct {
 	// when broker.url is set.
 	MQTT embedded.Options `mapstructure:"mqtt"`
 
+	// Auth is who may connect to the embedded broker, and what MQTT clients and devices may
+	// do.
+	Auth auth.Options `mapstructure:"auth"`
+
 	// State is where the gateway keeps what has to survive it. The flag --state DIR sets its
 	// directory; without one nothing survives.
 	State disk.Options `mapstructure:"state"`
@@ -88,6 +93,7 @@ func Default() Config {
 		Forward: forward.DefaultOptions(),
 		Broker:  upstream.DefaultOptions(),
 		MQTT:    embedded.DefaultOptions(),
+		Auth:    auth.DefaultOptions(),
 		State:   disk.DefaultOptions(),
 		Admin:   admin.DefaultOptions(),
 		Log:     DefaultLogOptions(),

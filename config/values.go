@@ -118,6 +118,9 @@ func (r *reader) scalar(n *yaml.Node, t reflect.Type, name string) (any, bool) {
 		if n.Tag == "!!str" {
 			return n.Value, true
 		}
+		if n.Tag == "!!bool" && t.PkgPath() != "" { // a type with values of its own, such as true, false and auto
+			return strings.ToLower(n.Value), true
+		}
 		r.problems.add(name, r.where(n), "%s is not a text; write it in quotes: %q", n.Value, n.Value)
 		return nil, false
 	}

@@ -5,6 +5,7 @@ import (
 	"runtime"
 	"time"
 
+	"mqttsn-gateway/broker/auth"
 	"mqttsn-gateway/gateway/session"
 )
 
@@ -111,6 +112,9 @@ type Options struct {
 
 	// Session are the settings of each session; they have a section of their own.
 	Session session.Options `mapstructure:"-"`
+
+	// Access says what devices may do. Default nil: everything.
+	Access *auth.Guard `mapstructure:"-"`
 }
 
 // DefaultOptions are the settings of a gateway that is told nothing.

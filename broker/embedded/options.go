@@ -5,6 +5,8 @@ import (
 	"strings"
 	"time"
 	"unicode/utf8"
+
+	"mqttsn-gateway/broker/auth"
 )
 
 // Options are the settings of the embedded broker. Names are Mosquitto's where it has
@@ -206,6 +208,11 @@ type Options struct {
 	// SysInterval is how often the topics below $SYS are brought up to date while
 	// somebody subscribes to them, 0 (there are none) or 1s to 24h. Default 10s.
 	SysInterval time.Duration `mapstructure:"sys_interval"`
+
+	// Access says which MQTT clients may connect and what they may do. Default nil:
+	// everybody may do everything. Devices are asked elsewhere, but for what they have left
+	// here: their wills, and what they have retained.
+	Access *auth.Guard `mapstructure:"-"`
 }
 
 // DefaultOptions returns the defaults that the fields of Options name.

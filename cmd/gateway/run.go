@@ -9,6 +9,7 @@ import (
 	"strings"
 	"sync"
 
+	"mqttsn-gateway/broker/auth"
 	"mqttsn-gateway/config"
 	"mqttsn-gateway/gateway"
 	"mqttsn-gateway/gateway/admin"
@@ -27,6 +28,11 @@ func run(ctx context.Context, c config.Config, origins config.Origins, log *slog
 
 // runWith is run with the state open.
 func runWith(ctx context.Context, c config.Config, origins config.Origins, st *state, log *slog.Logger) error {
+	guard, err := auth.New(c.Auth, log)
+	if err != nil {
+		return fmt.Errorf("auth.%w", err)
+	}
+	c.MQTT.Access, c.Gateway.Access = guard, guard
 	side, err := newBrokerSide(c, st.store, log)
 	if err != nil {
 		return err
