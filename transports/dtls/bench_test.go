@@ -96,9 +96,9 @@ func loadAll() loadWithStacks {
 
 // BenchmarkFind: a known and an unknown identity take the same time.
 func BenchmarkFind(b *testing.B) {
-	k := &keys{byIdentity: map[string][]byte{}, stranger: make([]byte, 32)}
+	k := &keys{byIdentity: map[string]pair{}, stranger: make([]byte, 32)}
 	for i := range 10000 {
-		k.byIdentity[fmt.Sprintf("sensor-%05d", i)] = testKey
+		k.byIdentity[fmt.Sprintf("sensor-%05d", i)] = pair{testKey}
 	}
 	for _, identity := range []string{"sensor-01234", "sensor-x1234"} {
 		b.Run(identity, func(b *testing.B) {

@@ -28,7 +28,8 @@ type conn struct {
 	assoc  association
 	origin path // where its hello came from
 	cookie [cookieSize]byte
-	id     connectionID // in the link's table if the client takes connection ids
+	id     connectionID    // in the link's table if the client takes connection ids
+	ctx    context.Context // of the handshake
 	cancel context.CancelFunc
 	proof  proof
 
@@ -57,8 +58,9 @@ type conn struct {
 	mu          sync.Mutex // guards what follows
 	more        sync.Cond  // something of it has changed for ReadFrom
 	queue       []packet
-	queued      int // octets in queue
-	fed         int // octets until heard
+	queued      int      // octets in queue
+	fed         int      // octets until heard
+	proofs      [][]byte // the client's first encrypted records, until it is established
 	established bool
 	heard       bool // a message has come: the client knows that the handshake is over
 	closed      bool
@@ -99,7 +101,7 @@ type packet struct {
 }
 
 // newConn prepares the connection that h, whose cookie is valid, asks for.
-func (l *Link) newConn(h hello, datagram []byte, from path) (*conn, context.Context, error) {
+func (l *Link) newConn(h hello, datagram []byte, from path) (*conn, error) {
 	c := &conn{link: l, origin: from, current: &from, at: from.peer, prefix: prefixOf(from.peer.Addr())}
 	c.trust.believed = c.prefix
 	c.more.L = &c.mu
@@ -113,17 +115,16 @@ func (l *Link) newConn(h hello, datagram []byte, from path) (*conn, context.Cont
 	c.seen.Store(l.clock())
 	assoc, err := newAssociation(c, c.current, l.associationOptions(c, offersKey(h.suites())))
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	c.assoc = assoc
-	ctx, cancel := context.WithTimeout(context.Background(), l.options.HandshakeTimeout)
-	c.cancel = cancel
-	return c, ctx, nil
+	c.ctx, c.cancel = context.WithTimeout(context.Background(), l.options.HandshakeTimeout)
+	return c, nil
 }
 
 // run is the life of the connection.
-func (c *conn) run(ctx context.Context) {
-	err := c.assoc.handshake(ctx)
+func (c *conn) run() {
+	err := c.assoc.handshake(c.ctx)
 	c.cancel()
 	if err == nil {
 		err = c.link.establish(c)
@@ -211,9 +212,12 @@ func (c *conn) push(data []byte, from path) {
 		drop.backlog.Add(1)
 		return
 	}
+	if !c.established {
+		c.keepProofs(data)
+	}
 	c.queue = append(c.queue, packet{bytes.Clone(data), from})
 	c.queued += len(data)
-	c.more.Signal()
+	c.more.Broadcast()
 }
 
 // write encrypts and sends a message at once; errUnproven says that it was not sent since

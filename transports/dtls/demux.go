@@ -1,7 +1,6 @@
 package dtls
 
 import (
-	"context"
 	"crypto/rand"
 	"net/netip"
 	"sync/atomic"
@@ -164,7 +163,7 @@ func (l *Link) admit(h hello, b []byte, from path, before *conn) (refused *atomi
 	case l.half >= l.options.MaxHandshakes && !l.yield(netip.Prefix{}):
 		return &l.counters.drop.handshakeLimit, "max_handshakes are under way"
 	}
-	c, ctx, err := l.newConn(h, b, from)
+	c, err := l.newConn(h, b, from)
 	if err != nil { // with these options it worked in Listen
 		return &l.counters.failed.other, err.Error()
 	}
@@ -173,7 +172,7 @@ func (l *Link) admit(h hello, b []byte, from path, before *conn) (refused *atomi
 	l.handshakes[from.peer] = c
 	l.all[c] = struct{}{}
 	l.running.Add(1)
-	go l.start(ctx, c)
+	go l.start(c)
 	if before != nil {
 		before.ended.Store(endedReplaced)
 		before.cancel()
@@ -204,9 +203,9 @@ func (l *Link) yield(prefix netip.Prefix) bool {
 	return true
 }
 
-func (l *Link) start(ctx context.Context, c *conn) {
+func (l *Link) start(c *conn) {
 	defer l.running.Done()
-	c.run(ctx)
+	c.run()
 }
 
 // offerID gives c's connection id to the library, which asks if the client takes one.

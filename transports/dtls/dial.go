@@ -44,7 +44,7 @@ type ClientOptions struct {
 }
 
 // LoadKey reads the key of an identity from a file in the format of Options.PSKFile. If
-// the file has but one, identity may be "". The name of the file and what to do are part of
+// the file has but one, identity may be "". Of two keys the first counts. The name of the file and what to do are part of
 // its errors, keys are not.
 func LoadKey(file, identity string) (name string, key []byte, err error) {
 	k, err := loadKeys(file)
@@ -58,11 +58,11 @@ func LoadKey(file, identity string) (name string, key []byte, err error) {
 		for identity = range k.byIdentity {
 		}
 	}
-	key, ok := k.byIdentity[identity]
+	found, ok := k.byIdentity[identity]
 	if !ok {
 		return "", nil, fmt.Errorf("%s has no key for %q: add a line %s:hexkey, or name one of the identities in it", file, identity, identity)
 	}
-	return identity, key, nil
+	return identity, found[0], nil
 }
 
 // Name is what the client proves to be, as Link.Identity has it: its Identity, or the name

@@ -135,10 +135,9 @@ func TestDialTellsWhy(t *testing.T) {
 		if _, err := dial(t, l.Addr().String(), ClientOptions{ConnectionID: id}); !errors.Is(err, ErrNotTrusted) {
 			t.Fatal(err)
 		}
-		until(t, "the alert", func() bool { return l.Stats().Failed == Failures{Refused: 1} })
-		if !strings.Contains(log.String(), "42 (bad certificate)") {
-			t.Errorf("logged: %s", log)
-		}
+		until(t, "the alert", func() bool {
+			return l.Stats().Failed == Failures{Refused: 1} && strings.Contains(log.String(), "42 (bad certificate)")
+		})
 	}
 }
 

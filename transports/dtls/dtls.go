@@ -108,7 +108,7 @@ func (l *Link) try() error {
 	if err != nil {
 		return fmt.Errorf("%s: %w", l.name, err)
 	}
-	if err := a.expect(nil); err != nil {
+	if err := a.check(); err != nil {
 		return fmt.Errorf("%s: %w", l.name, err)
 	}
 	return nil
@@ -131,7 +131,9 @@ func (l *Link) associationOptions(c *conn, offersKey bool) associationOptions {
 		o.certificate = nil
 	}
 	if trust.keys != nil {
-		o.psk = func(identity []byte) []byte { return c.proof.key(trust.keys, identity) }
+		o.psk = func(identity []byte, begin func() (*trial, error)) ([]byte, error) {
+			return c.key(trust.keys, identity, begin)
+		}
 	}
 	if l.options.ConnectionID {
 		o.connectionID = func() []byte { return l.offerID(c) }

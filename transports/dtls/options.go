@@ -16,8 +16,11 @@ type Options struct {
 
 	// PSKFile names the file of pre-shared keys, in the format of Mosquitto's psk_file:
 	// one "identity:hexkey" per line, # begins a comment line. Keys have 1 to 64 octets;
-	// fewer than 16 are warned about. Only its owner and group may read the file. Default
-	// none: no client can connect with a pre-shared key. With a certificate_file too,
+	// fewer than 16 are warned about. An identity may have two lines, its key and the next
+	// one, and gets in with either; the gateway's own clients use the first. Only its owner
+	// and group may read the file. When it is read anew, the connections of identities that
+	// are not in it any more are closed; those whose key has changed go on. Default none: no
+	// client can connect with a pre-shared key. With a certificate_file too,
 	// clients that offer both ways use their key; those that offer none are let in unless
 	// client_certificates is required.
 	PSKFile string `mapstructure:"psk_file"`

@@ -111,7 +111,7 @@ func (c *conn) Close() error {
 	c.mu.Lock()
 	c.closed = true
 	c.queue, c.queued = nil, 0
-	c.more.Signal()
+	c.more.Broadcast()
 	c.mu.Unlock()
 	return nil
 }
@@ -120,7 +120,7 @@ func (c *conn) Close() error {
 func (c *conn) SetReadDeadline(t time.Time) error {
 	c.mu.Lock()
 	c.expired = !t.IsZero()
-	c.more.Signal()
+	c.more.Broadcast()
 	c.mu.Unlock()
 	return nil
 }

@@ -15,9 +15,9 @@ import (
 	"github.com/pion/logging"
 )
 
-// This is the only file that knows the DTLS library. To change to another major version or
-// library, write another newAssociation and newClient; pioncookie.go says what else the
-// first has to do.
+// This is, with piontrial.go, the only file that knows the DTLS library. To change to another
+// major version or library, write another newAssociation and newClient; pioncookie.go and
+// piontrial.go say what else the first has to do.
 
 // association is the cryptographic part of one connection.
 type association interface {
@@ -37,6 +37,8 @@ type association interface {
 	remote() net.Addr
 	// expect makes it take cookie instead of its own; see adoptCookie.
 	expect(cookie []byte) error
+	// check is an error if expect or a trial cannot work with this version of the library.
+	check() error
 }
 
 // errSkip says that something came that is no message.
@@ -44,8 +46,10 @@ var errSkip = errors.New("no message")
 
 // associationOptions are what an association needs to know.
 type associationOptions struct {
-	psk          func(identity []byte) []byte // nil: none
-	certificate  *tls.Certificate             // nil: none
+	// psk says which pre-shared key an identity has; nil: there are none. begin tells how
+	// far the handshake has come.
+	psk          func(identity []byte, begin func() (*trial, error)) ([]byte, error)
+	certificate  *tls.Certificate // nil: none
 	clientCAs    *x509.CertPool
 	ask          clientAuth
 	connectionID func() []byte // nil: connection ids are not offered
@@ -101,8 +105,10 @@ func newAssociation(conn net.PacketConn, addr net.Addr, o associationOptions) (a
 			return nil
 		}),
 	}
+	p := new(pionConn)
 	if o.psk != nil {
-		options = append(options, dtls.WithPSK(func(identity []byte) ([]byte, error) { return o.psk(identity), nil }))
+		begin := func() (*trial, error) { return newTrial(p.conn) }
+		options = append(options, dtls.WithPSK(func(identity []byte) ([]byte, error) { return o.psk(identity, begin) }))
 	}
 	if o.certificate != nil {
 		options = append(options, dtls.WithCertificates(*o.certificate))
@@ -120,7 +126,8 @@ func newAssociation(conn net.PacketConn, addr net.Addr, o associationOptions) (a
 	if err != nil {
 		return nil, err
 	}
-	return &pionConn{c}, nil
+	p.conn = c
+	return p, nil
 }
 
 type pionConn struct{ conn *dtls.Conn }
@@ -156,6 +163,8 @@ func (p *pionConn) identity() (psk []byte, certificate []byte) {
 func (p *pionConn) remote() net.Addr { return p.conn.RemoteAddr() }
 
 func (p *pionConn) expect(cookie []byte) error { return adoptCookie(p.conn, cookie) }
+
+func (p *pionConn) check() error { return checkLayout(p.conn) }
 
 // client is the client's side of a connection. Once the handshake is done, one Read or
 // Write is one message; Read says io.EOF when the server has ended it, Write net.ErrClosed.

@@ -32,13 +32,11 @@ type proof struct {
 // its Finished and one repetition. One alone could be a forgery.
 const patience = 2
 
-// key looks up the pre-shared key of an identity.
-func (p *proof) key(k *keys, identity []byte) []byte {
-	key, known := k.find(identity)
+// claim notes which identity the client says that it has, and whether there is a key for it.
+func (p *proof) claim(identity []byte, known bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.asked, p.known, p.claimed, p.identity = true, known, string(identity), printable(identity)
-	return key
 }
 
 // byKey is the identity that the client has shown a pre-shared key for, as it was sent; ok

@@ -2,6 +2,7 @@ package dtls
 
 import (
 	"bufio"
+	"bytes"
 	"crypto/hmac"
 	"crypto/rand"
 	"crypto/sha256"
@@ -23,7 +24,10 @@ const (
 
 // keys are the pre-shared keys by identity.
 type keys struct {
-	byIdentity map[string][]byte
+	byIdentity map[string]pair
+	// rotating: some identity has two keys. All are treated as if they had two then, so
+	// that the time which that takes tells nobody which these are.
+	rotating bool
 	// stranger makes the keys of identities that have none, so that nobody can tell them
 	// apart from those that have.
 	stranger []byte
@@ -34,11 +38,15 @@ type keys struct {
 
 const maxWeak = 5
 
+// pair is the keys of an identity, in the order of the file; the second is nil unless the
+// device is about to get another, or has just got it.
+type pair [2][]byte
+
 // readKeys reads Mosquitto's psk_file format: "identity:hexkey" lines, and comments after
 // a # at the beginning of a line. Unlike Mosquitto it takes nothing that it does not
-// understand: an error names the line, never its key.
+// understand: an error names the line, never its key. An identity may have two lines.
 func readKeys(r io.Reader) (*keys, error) {
-	k := &keys{byIdentity: map[string][]byte{}, stranger: make([]byte, sha256.Size)}
+	k := &keys{byIdentity: map[string]pair{}, stranger: make([]byte, sha256.Size)}
 	_, _ = rand.Read(k.stranger)
 	lines := map[string]int{}
 	in := bufio.NewScanner(r)
@@ -57,11 +65,19 @@ func readKeys(r io.Reader) (*keys, error) {
 		if err != nil {
 			return nil, fmt.Errorf("line %d: %w", number, err)
 		}
-		if before := lines[identity]; before != 0 {
-			return nil, fmt.Errorf("line %d: identity %q has a key already, in line %d", number, identity, before)
+		before := k.byIdentity[identity]
+		switch {
+		case before[1] != nil:
+			return nil, fmt.Errorf("line %d: identity %q has two keys already, the first in line %d: remove the oldest", number, identity, lines[identity])
+		case bytes.Equal(before[0], key):
+			return nil, fmt.Errorf("line %d: identity %q has this key already, in line %d", number, identity, lines[identity])
+		case before[0] != nil:
+			k.byIdentity[identity] = pair{before[0], key}
+			k.rotating = true
+		default:
+			lines[identity] = number
+			k.byIdentity[identity] = pair{key}
 		}
-		lines[identity] = number
-		k.byIdentity[identity] = key
 		if len(key) < goodKey {
 			if k.weakCount++; k.weakCount <= maxWeak {
 				k.weak = append(k.weak, fmt.Sprintf("%q (line %d)", identity, number))
@@ -100,18 +116,22 @@ func readKey(line string) (identity string, key []byte, err error) {
 }
 
 // has reports whether the identity has a key.
-func (k *keys) has(identity string) bool { return k.byIdentity[identity] != nil }
+func (k *keys) has(identity string) bool { return k.byIdentity[identity][0] != nil }
 
-// find returns the key of an identity. One that has none gets a key that nobody knows, and
+// find returns the keys of an identity. One that has none gets a key that nobody knows, and
 // always the same, after the same work: its handshake goes as that of a known one with a
-// wrong key.
-func (k *keys) find(identity []byte) (key []byte, known bool) {
+// wrong key. The second key is not nil if any identity has two.
+func (k *keys) find(identity []byte) (found pair, known bool) {
 	mac := hmac.New(sha256.New, k.stranger)
 	mac.Write(identity)
 	var sum [sha256.Size]byte
-	unknown := mac.Sum(sum[:0])[:goodKey]
-	if key, known = k.byIdentity[string(identity)]; known {
-		return key, true
+	unknown := mac.Sum(sum[:0])
+	found, known = k.byIdentity[string(identity)]
+	if !known {
+		found[0] = unknown[:goodKey]
 	}
-	return unknown, false
+	if found[1] == nil && k.rotating {
+		found[1] = unknown[goodKey:]
+	}
+	return found, known
 }

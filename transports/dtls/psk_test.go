@@ -20,7 +20,7 @@ func TestReadKeys(t *testing.T) {
 		t.Errorf("%d identities, %d weak", len(k.byIdentity), k.weakCount)
 	}
 	key, known := k.find([]byte("Fühler 2"))
-	if want, _ := hex.DecodeString("abcdef0123456789abcdef0123456789"); !known || !bytes.Equal(key, want) {
+	if want, _ := hex.DecodeString("abcdef0123456789abcdef0123456789"); !known || !bytes.Equal(key[0], want) || key[1] != nil {
 		t.Errorf("%x, %t", key, known)
 	}
 }
@@ -36,7 +36,8 @@ func TestReadKeysErrors(t *testing.T) {
 		"a:00zz":                         `line 1: the key of "a" is not an even number`,
 		"a: 0011":                        `line 1: the key of "a" is not`,
 		"a:00:11":                        `line 1: the key of "a" is not`,
-		"a:0011\nb:22\na:0011":           `line 3: identity "a" has a key already, in line 1`,
+		"a:0011\nb:22\na:0011":           `line 3: identity "a" has this key already, in line 1`,
+		"a:0011\na:22\na:33":             `line 3: identity "a" has two keys already, the first in line 1`,
 		"a\xff:0011":                     "line 1: the identity is not text",
 		"a\tb:0011":                      "line 1: the identity is not text",
 		strings.Repeat("x", 129) + ":00": "line 1: the identity has 129 octets: at most 128",
@@ -62,7 +63,7 @@ func TestStranger(t *testing.T) {
 	one, known := k.find([]byte("b"))
 	two, _ := k.find([]byte("b"))
 	other, _ := k.find([]byte("c"))
-	if known || len(one) != goodKey || !bytes.Equal(one, two) || bytes.Equal(one, other) {
+	if known || len(one[0]) != goodKey || one[1] != nil || !bytes.Equal(one[0], two[0]) || bytes.Equal(one[0], other[0]) {
 		t.Errorf("%t %x %x %x", known, one, two, other)
 	}
 }
@@ -135,10 +136,25 @@ func FuzzReadKeys(f *testing.F) {
 		if err != nil {
 			return
 		}
-		for identity, key := range k.byIdentity {
-			if identity == "" || len(identity) > maxIdentity || len(key) == 0 || len(key) > maxKey {
-				t.Fatalf("%q: %d octets", identity, len(key))
+		for identity, found := range k.byIdentity {
+			if identity == "" || len(identity) > maxIdentity || len(found[0]) == 0 || max(len(found[0]), len(found[1])) > maxKey {
+				t.Fatalf("%q: %d and %d octets", identity, len(found[0]), len(found[1]))
 			}
 		}
 	})
+}
+
+// TestTwoKeys: while one identity has two keys, all others, also those that are not there,
+// look as if they had.
+func TestTwoKeys(t *testing.T) {
+	k, err := readKeys(strings.NewReader("a:" + newHex + "\nb:11\na:22\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for identity, want := range map[string]pair{"a": {newKey, {0x22}}, "b": {{0x11}, nil}, "c": {}} {
+		found, _ := k.find([]byte(identity))
+		if len(want[0]) > 0 && !bytes.Equal(found[0], want[0]) || len(want[1]) > 0 && !bytes.Equal(found[1], want[1]) || found[0] == nil || found[1] == nil {
+			t.Errorf("%s: %x, want %x", identity, found, want)
+		}
+	}
 }

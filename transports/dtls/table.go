@@ -61,8 +61,8 @@ func (l *Link) establish(c *conn) error {
 	l.mu.Unlock()
 
 	c.mu.Lock()
-	c.established = true
-	c.more.Signal()
+	c.established, c.proofs = true, nil
+	c.more.Broadcast()
 	c.mu.Unlock()
 	if evicted != nil {
 		evicted.end(endedEvicted)
