@@ -101,6 +101,13 @@ type Identifier interface {
 	Where(addr Addr) string
 }
 
+// Owned is implemented by links that say who their peers are taken for.
+type Owned interface {
+	// User is the user whose rights peers have that prove no identity; "" for those of
+	// anonymous clients.
+	User() string
+}
+
 // Paced is implemented by links so slow that a burst to one peer does not fit: radios and
 // serial lines.
 type Paced interface {

@@ -147,6 +147,9 @@ func (l *Link) Name() string { return l.name }
 // MTU is that of Options, less what encryption adds.
 func (l *Link) MTU() int { return l.options.MTU - overhead }
 
+// User is that of Options.
+func (l *Link) User() string { return l.options.User }
+
 // ReceiveDrops is how many datagrams were lost before the link below could read them, as
 // far as it knows.
 func (l *Link) ReceiveDrops() uint64 {

@@ -91,6 +91,10 @@ type Options struct {
 	// ReceiveBuffer asks the system for that many octets of buffer for datagrams that
 	// wait to be read, 0 (the system's own choice) to 1 GiB. Default 4 MiB.
 	ReceiveBuffer int `mapstructure:"receive_buffer"`
+	// User is the user whose rights clients have that prove no identity: those that show no
+	// certificate, unless it is required, and the nodes of forwarders. Up to 256 octets.
+	// Default "", an anonymous client.
+	User string `mapstructure:"user"`
 }
 
 // What ClientCertificates may be.
@@ -153,6 +157,9 @@ func (o Options) Validate() error {
 		if r.value < r.min || r.value > r.max {
 			return fmt.Errorf("%s: %v is not allowed: %v to %v", r.key, r.value, r.min, r.max)
 		}
+	}
+	if err := transports.ValidateUser(o.User); err != nil {
+		return fmt.Errorf("user: %w", err)
 	}
 	return o.validateCredentials()
 }

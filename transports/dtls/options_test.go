@@ -18,6 +18,7 @@ func TestOptions(t *testing.T) {
 		"max_handshakes: 0 is not allowed":                       func(o *Options) { o.MaxHandshakes = 0 },
 		"max_handshakes_per_prefix: 0 is not allowed":            func(o *Options) { o.MaxHandshakesPerPrefix = 0 },
 		"max_hellos_per_prefix: 0 is not allowed":                func(o *Options) { o.MaxHellosPerPrefix = 0 },
+		`user: "a\x00" is not`:                                   func(o *Options) { o.User = "a\x00" },
 		"queue: 1 is not allowed":                                func(o *Options) { o.Queue = 1 },
 		"receive_buffer: -1 is not allowed":                      func(o *Options) { o.ReceiveBuffer = -1 },
 		"retransmit_interval: 1ms is not allowed: 100ms to 1m0s": func(o *Options) { o.RetransmitInterval = time.Millisecond },

@@ -5,6 +5,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"mqttsn-gateway/transports"
 )
 
 // Options are the settings of one serial port.
@@ -64,6 +66,10 @@ type Options struct {
 	// Required says that the port has to open at start; if false, a gateway whose
 	// adapter is not plugged in starts all the same and waits for it. Default true.
 	Required bool `mapstructure:"required"`
+	// User is the user whose rights the clients on this line have, nodes of radios among
+	// them: who is plugged in, or in the radio's network, proves nothing else. Up to 256
+	// octets. Default "", an anonymous client.
+	User string `mapstructure:"user"`
 }
 
 // What Framing and XBeeFirmware may be.
@@ -140,6 +146,9 @@ func (o Options) Validate() error {
 	}
 	if o.StatusTimeout < 100*time.Millisecond || o.StatusTimeout > 5*time.Minute {
 		return fmt.Errorf("status_timeout: %v is not allowed: 100ms to 5m", o.StatusTimeout)
+	}
+	if err := transports.ValidateUser(o.User); err != nil {
+		return fmt.Errorf("user: %w", err)
 	}
 	return nil
 }

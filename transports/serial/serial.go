@@ -122,6 +122,9 @@ func (l *Link) Name() string { return name(l.o) }
 // MTU is max_payload.
 func (l *Link) MTU() int { return l.o.payload() }
 
+// User is that of Options.
+func (l *Link) User() string { return l.o.User }
+
 // Rate is how many octets per second one peer can be sent. On a plain line that is what
 // the line carries. A radio takes one packet at a time, each with more than its own length
 // around it, and the network between is slow: half the line's, at most radioRate.

@@ -54,6 +54,11 @@ type Options struct {
 	// asks for all gets this. Default 1, which is the local network. More needs routers
 	// that forward multicast, and reaches more machines.
 	GroupHops int `mapstructure:"group_hops"`
+	// User is the user whose rights the clients of this listener have, and in whose name
+	// they are shown to a broker elsewhere: on plain UDP nobody proves to be anybody, so it
+	// stands for all who can reach the listener, forwarders' nodes among them. Up to 256
+	// octets. Default "", an anonymous client.
+	User string `mapstructure:"user"`
 }
 
 // Bounds of Options.
@@ -95,6 +100,9 @@ func (o Options) Validate() error {
 		if r.value < r.min || r.value > r.max {
 			return fmt.Errorf("%s: %d is not allowed: %d to %d", r.key, r.value, r.min, r.max)
 		}
+	}
+	if err := transports.ValidateUser(o.User); err != nil {
+		return fmt.Errorf("user: %w", err)
 	}
 	return o.validateGroups()
 }

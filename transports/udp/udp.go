@@ -33,6 +33,7 @@ type Link struct {
 	addr    netip.AddrPort
 	name    string
 	mtu     int
+	user    string
 	dropped counters
 	groups  *groups // nil without groups
 }
@@ -104,6 +105,7 @@ func listen(o Options, open opening, list func() ([]nic, error), deaf bool) (*Li
 		conn: conn,
 		addr: netip.AddrPortFrom(local.Addr().Unmap(), local.Port()),
 		mtu:  o.MTU,
+		user: o.User,
 	}
 	l.name = "udp " + l.addr.String()
 	if l.socket, err = open(conn, o, &l.dropped); err != nil {
@@ -158,6 +160,9 @@ func (l *Link) Addr() netip.AddrPort { return l.addr }
 
 // MTU is that of Options.
 func (l *Link) MTU() int { return l.mtu }
+
+// User is that of Options.
+func (l *Link) User() string { return l.user }
 
 // ReceiveBuffer is how many octets of receive buffer the system granted.
 func (l *Link) ReceiveBuffer() int { return l.socket.receiveBuffer() }
