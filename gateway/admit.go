@@ -37,8 +37,11 @@ func alive(c *client) bool {
 // recognized is the client whose ClientID is the identity that a peer has proven: it is
 // at a new address, or has made a new secure connection, and may go on.
 func (s *shard) recognized(in *intake, a *arrival) *client {
-	c := s.clients[a.identity]
-	if a.identity == "" || !s.gateway.options.identityIsClientID() || c == nil || c.identity != a.identity || !alive(c) {
+	c := s.clients[a.owner]
+	if a.owner == "" || c == nil || c.as.Identity == "" || !alive(c) {
+		return nil
+	}
+	if identity, _ := in.identity(a); identity != c.as.Identity {
 		return nil
 	}
 	s.move(in, c, a, in.peer(a))
@@ -65,15 +68,16 @@ func (s *shard) connect(in *intake, a *arrival, p *mqttsn.Connect) *client {
 		s.counts.received[slot(mqttsn.TypeConnect)]++
 		return nil
 	}
-	if why := s.foreign(c, string(p.ClientID), identity); why != "" {
+	as := in.principal(identity)
+	if why, text := s.foreign(c, string(p.ClientID), as); text != "" {
 		if s.complaints.take(g.now()) {
-			g.log.Warn("CONNECT refused: "+why, "link", in.link.Name(), "peer", in.where(a), "client", string(p.ClientID), "identity", identity)
+			g.log.Warn("CONNECT refused: "+text, "link", in.link.Name(), "peer", in.where(a), "client", string(p.ClientID), "identity", identity)
 		}
-		s.refuse(in, a, &s.counts.dropped[identityRefused], mqttsn.NotSupported)
+		s.refuse(in, a, &s.counts.dropped[why], mqttsn.NotSupported)
 		return nil
 	}
 	if c != nil && c.livesAt(peer) {
-		c.identity = identity
+		s.hand(c, as, p)
 		return c
 	}
 	if g.routes.crowded(&peer, g.options.ForwarderClients) {
@@ -85,12 +89,8 @@ func (s *shard) connect(in *intake, a *arrival, p *mqttsn.Connect) *client {
 			s.refuse(in, a, &s.counts.dropped[roamingRefused], mqttsn.NotSupported)
 			return nil
 		}
-		if c.identity == "" && identity != "" {
-			// Anybody may have begun the session: what it has is not this client's.
-			p.CleanSession = true
-			g.log.Info("a session that was begun without an identity is taken over by the client that has it, and begins anew", "client", c.session.ID())
-		}
-		c.identity = identity
+		s.hand(c, as, p)
+		s.takeover(in, c, a)
 		s.move(in, c, a, peer)
 		return c
 	}
@@ -112,21 +112,9 @@ func (s *shard) connect(in *intake, a *arrival, p *mqttsn.Connect) *client {
 		return nil
 	}
 	c = s.add(string(p.ClientID))
-	c.identity = identity
+	c.act(as)
 	s.house(in, c, a, peer)
 	return c
-}
-
-// foreign says why a peer with that identity may not use a ClientID, c being the client
-// that has it, nil if there is none; "" if it may.
-func (s *shard) foreign(c *client, clientID, identity string) string {
-	switch {
-	case identity != "" && !s.gateway.options.mayUse(identity, clientID):
-		return "the ClientID is not one for this identity; gateway.identity_client_ids lists those that are"
-	case c != nil && c.identity != "" && c.identity != identity:
-		return "the session belongs to a client with another identity"
-	}
-	return ""
 }
 
 // wake finds the client that a PINGREQ with a ClientID is from. The id says who it is,
@@ -143,8 +131,11 @@ func (s *shard) wake(in *intake, a *arrival, p *mqttsn.Pingreq) *client {
 	}
 	identity, ok := in.identity(a)
 	switch {
-	case !ok || c.identity != identity:
+	case !ok || c.as.Identity != identity:
 		a.drop(&s.counts, identityRefused)
+		return nil
+	case identity == "" && c.as.User != in.user:
+		a.drop(&s.counts, userRefused)
 		return nil
 	case identity == "" && s.gateway.options.Roaming != RoamAny:
 		a.drop(&s.counts, roamingRefused)
@@ -153,6 +144,7 @@ func (s *shard) wake(in *intake, a *arrival, p *mqttsn.Pingreq) *client {
 		a.drop(&s.counts, forwarderClients)
 		return nil
 	}
+	s.takeover(in, c, a)
 	s.move(in, c, a, peer)
 	return c
 }

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"mqttsn-gateway/broker"
+	"mqttsn-gateway/broker/auth"
 	"mqttsn-gateway/mqttsn"
 )
 
@@ -51,14 +52,18 @@ func newAnonymous(g *Gateway) *anonymous {
 func (a *anonymous) Receive(ev broker.Event) { a.inbox.push(event{Event: ev}) }
 
 // publish sends a message on its way, or says why not. QoS -1 goes to the broker as
-// QoS 0; DUP and MsgId mean nothing here [SN-6.8]. from are its user properties.
-func (a *anonymous) publish(now time.Duration, p *mqttsn.Publish, from []broker.UserProperty) (reason, bool) {
+// QoS 0; DUP and MsgId mean nothing here [SN-6.8]. The rights are those of its sender, and
+// from are its user properties.
+func (a *anonymous) publish(now time.Duration, p *mqttsn.Publish, rights *auth.Rights, from []broker.UserProperty) (reason, bool) {
 	if !a.gateway.options.QoSMinusOne {
 		return minusOneOff, false
 	}
 	topic, ok := a.topic(p)
 	if !ok {
 		return minusOneTopic, false
+	}
+	if !rights.MayPublish(topic) {
+		return minusOneDenied, false
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -82,7 +87,7 @@ func (a *anonymous) publish(now time.Duration, p *mqttsn.Publish, from []broker.
 	a.queue = append(a.queue, r)
 	if a.state == anonymousIdle {
 		a.state = anonymousConnecting
-		if a.conn.Do(&broker.Request{Op: broker.Connect, CleanSession: true}) != nil {
+		if a.conn.Do(&broker.Request{Op: broker.Connect, CleanSession: true, As: a.gateway.commonUser()}) != nil {
 			a.refused(now)
 		}
 	}

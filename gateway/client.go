@@ -17,9 +17,9 @@ type client struct {
 	session *session.Session
 	conn    broker.Conn
 	place   *place // where the client was last; nil once it is gone
-	// identity is what the peer had proven from which the session was begun or taken
-	// over; "" if nothing. Nobody else gets at the session any more.
-	identity string
+	// as is on whose behalf the session was begun or taken over. Nobody with another
+	// identity, or without any, gets at it any more.
+	as broker.Principal
 
 	// user is what its messages tell of where they come from; nil until it is asked for.
 	user   []broker.UserProperty
@@ -51,6 +51,9 @@ func (c *client) Receive(ev broker.Event) {
 
 // ask puts one request to the broker and keeps count of the answers to come.
 func (c *client) ask(r *broker.Request) error {
+	if r.Op == broker.Connect {
+		r.As = c.as
+	}
 	switch r.Op {
 	case broker.Publish, broker.Abandon:
 		r.User = c.origin()

@@ -14,6 +14,7 @@ const (
 	forwarderRate                  // a packet of a forwarder beyond its rate
 	forwarderClients               // a client beyond those that one forwarder may have
 	identityRefused                // a ClientID that is not that of the identity proven
+	userRefused                    // a client that came by the listener of another user
 	unknownPeer                    // no session at that peer, or none alive
 	maxClients                     // a new client beyond max_clients
 	shuttingDown                   // a CONNECT or QoS -1 without a session while the gateway ends
@@ -21,6 +22,7 @@ const (
 	linkBusy                       // the link could not take a datagram
 	minusOneOff                    // QoS -1 without a session, switched off
 	minusOneTopic                  // QoS -1 to a topic that is not known or not allowed
+	minusOneDenied                 // QoS -1 to a topic that its sender may not publish to
 	minusOneRate                   // QoS -1 beyond the rate
 	minusOneBroker                 // QoS -1 while the broker cannot be reached
 	inboxFull                      // a QoS 0 message of the broker that came too fast
@@ -34,8 +36,8 @@ const (
 )
 
 var reasonNames = [reasons]string{
-	"malformed", "forwarder_refused", "forwarder_rate", "forwarder_clients", "identity_refused", "unknown_peer", "max_clients", "shutting_down", "roaming_refused",
-	"link_busy", "qos_minus_one_off", "qos_minus_one_topic", "qos_minus_one_rate", "qos_minus_one_broker", "inbox_full",
+	"malformed", "forwarder_refused", "forwarder_rate", "forwarder_clients", "identity_refused", "user_refused", "unknown_peer", "max_clients", "shutting_down", "roaming_refused",
+	"link_busy", "qos_minus_one_off", "qos_minus_one_topic", "qos_minus_one_denied", "qos_minus_one_rate", "qos_minus_one_broker", "inbox_full",
 	"store_slow", "store_crowded", "qos0_broker", "not_ready", "search_rate", "other_gateway",
 }
 
@@ -52,6 +54,7 @@ type counts struct {
 	dropped         [reasons]uint64
 	sessionDropped  [session.Reasons]uint64
 	retransmissions uint64
+	takeovers       uint64
 	messages        Messages
 }
 
@@ -67,6 +70,7 @@ func (c *counts) add(o *counts) {
 		c.sessionDropped[i] += o.sessionDropped[i]
 	}
 	c.retransmissions += o.retransmissions
+	c.takeovers += o.takeovers
 	c.messages.Received += o.messages.Received
 	c.messages.Delivered += o.messages.Delivered
 	c.messages.Returned += o.messages.Returned

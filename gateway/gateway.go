@@ -39,6 +39,8 @@ type Gateway struct {
 	anonymous  *anonymous
 	forwarders forwarderList
 	origin     origin
+	identities atomic.Pointer[identityMap] // of the identity_file
+	reloading  sync.Mutex
 	clients    atomic.Int64
 	commits    chan struct{} // the store has said something
 	level      store.Level   // of which the log was told last
@@ -72,6 +74,9 @@ func New(o Options, links []transports.Link, b broker.Broker, st store.Store, lo
 	g.routes = newRoutes(g)
 	g.forwarders, _ = newForwarderList(o.Forwarders) // which Validate has read before
 	g.origin, _ = newOrigin(&o)                      // so too
+	if err := g.loadIdentities(); err != nil {
+		return nil, err
+	}
 	for i := range o.shards() {
 		g.shards = append(g.shards, newShard(g, i))
 	}

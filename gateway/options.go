@@ -59,11 +59,20 @@ type Options struct {
 	// identity (a PSK identity, or the name in a certificate): templates with ${identity}
 	// for the identity and * for any octets. The default, ${identity}, is the identity
 	// itself. A session that was begun with an identity is out of reach for every other
-	// MQTT-SN client as long as it lasts; MQTT clients of the embedded broker are not
-	// kept from using its ClientID yet. An empty list keeps out whoever has an identity.
+	// MQTT-SN client as long as it lasts. An empty list keeps out whoever has an identity
+	// that is not in identity_file.
 	// With a * one identity may well match another's ClientID: choose names so that
 	// none begins with another one.
 	IdentityClientIDs []string `mapstructure:"identity_client_ids"`
+
+	// IdentityFile names a file of lines "identity ClientID user", separated by spaces, that
+	// says which ClientIDs an identity may use: exactly those of its lines. The user, which
+	// may be left out, is whose rights it has; otherwise it is itself the user. # begins a
+	// comment, and a name with spaces stands in double quotes. Identities that are not in
+	// the file have what identity_client_ids says. Only its owner and group may read it.
+	// When it changes, clients that may not use their ClientID any more are disconnected.
+	// Default none.
+	IdentityFile string `mapstructure:"identity_file"`
 
 	// Advertise is the time between two ADVERTISE packets to everybody on each serial
 	// line and radio, and on each UDP listener that has groups; whole seconds up to
@@ -109,6 +118,9 @@ type Options struct {
 	// Shards is how many sets the sessions are divided into; sessions of different
 	// shards run in parallel. 0 means one per CPU; at most 256.
 	Shards int `mapstructure:"shards"`
+
+	// Access says what clients may do; nil lets everybody do everything.
+	Access *auth.Guard `mapstructure:"-"`
 
 	// Session are the settings of each session; they have a section of their own.
 	Session session.Options `mapstructure:"-"`

@@ -5,6 +5,8 @@ import (
 	"sync"
 	"time"
 
+	"mqttsn-gateway/broker"
+	"mqttsn-gateway/broker/auth"
 	"mqttsn-gateway/mqttsn"
 	"mqttsn-gateway/transports"
 )
@@ -14,7 +16,7 @@ type arrival struct {
 	*transports.Datagram
 	packet   []byte // without the frame of a forwarder
 	node     []byte // Wireless Node Id in that frame, if there was one
-	identity string // that led to the shard, if neither the packet nor the peer did
+	owner    string // the ClientID that led to the shard, if neither the packet nor the peer did
 	place    *place // where the sender's peer leads, nil if the packet itself says who sends it
 	dropped  bool   // it goes no further, and is counted with the reason
 	received bool   // it is counted by its type
@@ -36,6 +38,8 @@ type intake struct {
 	link       transports.Link
 	identifier transports.Identifier // nil if nobody proves an identity there
 	rate       int                   // octets per second, 0 if the link is fast
+	user       string                // of peers that have proven nothing
+	rights     *auth.Rights          // of those for QoS -1 without a session
 
 	mu      sync.Mutex // held while a batch is worked on, for the sake of Stats
 	work    [][]arrival
@@ -70,6 +74,10 @@ func newIntake(g *Gateway, id transports.LinkID) *intake {
 	if paced, ok := in.link.(transports.Paced); ok {
 		in.rate = paced.Rate()
 	}
+	if owned, ok := in.link.(transports.Owned); ok {
+		in.user = owned.User()
+	}
+	in.rights = g.rightsWithoutSession(broker.Principal{User: in.user})
 	in.outbox = newOutbox(g.links, func(transports.Datagram) { in.counts.dropped[linkBusy]++ })
 	in.search.init(in)
 	return in
@@ -120,8 +128,10 @@ func (in *intake) sort(now time.Duration, batch []transports.Datagram) {
 			s = g.shardOf(id)
 		} else if p := g.routes.by[transports.Peer{Link: in.id, Addr: a.Addr, Node: string(a.node)}]; p != nil {
 			s, a.place = p.client.shard, p
-		} else if a.identity, _ = in.identity(&a); a.identity != "" {
-			s = g.shardOf([]byte(a.identity))
+		} else if identity, _ := in.identity(&a); identity != "" {
+			if a.owner = g.clientOf(identity); a.owner != "" {
+				s = g.shardOf([]byte(a.owner))
+			}
 		}
 		if s == nil {
 			in.unknown = append(in.unknown, a)
@@ -209,7 +219,15 @@ func (in *intake) stranger(now time.Duration, a *arrival) {
 }
 
 func (in *intake) minusOne(now time.Duration, a *arrival, p *mqttsn.Publish) {
-	if why, ok := in.gateway.anonymous.publish(now, p, in.origin(a)); !ok {
+	rights := in.rights
+	switch identity, ok := in.identity(a); {
+	case !ok:
+		a.drop(&in.counts, unknownPeer)
+		return
+	case identity != "":
+		rights = in.gateway.rightsWithoutSession(in.principal(identity))
+	}
+	if why, ok := in.gateway.anonymous.publish(now, p, rights, in.origin(a)); !ok {
 		in.counts.dropped[why]++
 	}
 }

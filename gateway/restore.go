@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	"mqttsn-gateway/broker"
 	"mqttsn-gateway/gateway/session"
 	"mqttsn-gateway/gateway/store"
 	"mqttsn-gateway/mqttsn"
@@ -29,6 +30,7 @@ func (g *Gateway) restore() error {
 		id := ses.ID()
 		s := g.shardOf([]byte(id))
 		c := s.adopt(id, ses)
+		c.act(broker.Principal{}) // until its place is read
 		c.asIs = true
 		s.restored = append(s.restored, c)
 		// What it holds was received by the process before.
@@ -78,7 +80,15 @@ func (g *Gateway) restorePlaces() (orphans int, err error) {
 		if err != nil {
 			return fmt.Errorf("gateway: the record of where client %q is (space %d) cannot be read: %w; %s", k.Client, k.Space, err, unreadable)
 		}
-		c.identity, c.recorded = p.identity, true
+		as := p.as
+		switch in := links[p.link]; {
+		case as.Identity != "":
+			as.User = g.userOf(as.Identity)
+		case in != nil:
+			as.User = in.user
+		}
+		c.act(as)
+		c.recorded = true
 		if in := links[p.link]; in != nil {
 			peer := transports.Peer{Link: in.id, Addr: p.addr, Node: p.node}
 			c.session.SetPath(in.path(&peer))
@@ -121,12 +131,13 @@ func (s *shard) resume(now time.Time, c *client) {
 		c.asIs = false
 		c.session.Resume(now, &s.fx)
 		s.apply(now, c)
+		s.examine(now, c) // what it may do may have changed meanwhile
 	}
 }
 
 // resumeSender lets the client go on that a packet is from, before anything is done with it.
 func (s *shard) resumeSender(now time.Time, a *arrival, p mqttsn.Packet) {
-	id := a.identity
+	id := a.owner
 	switch p := p.(type) {
 	case *mqttsn.Connect:
 		id = string(p.ClientID)

@@ -3,6 +3,7 @@ package gateway
 import (
 	"fmt"
 	"log/slog"
+	"net/netip"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -395,7 +396,8 @@ func TestOrphanedPlaces(t *testing.T) {
 
 func TestPlaceRecord(t *testing.T) {
 	for _, p := range []placeRecord{
-		{}, {identity: "i"}, {link: "udp", addr: addr(1)}, {"i", "serial", transports.NumberAddr(0), "node"},
+		{}, {as: broker.Principal{Identity: "i"}}, {link: "udp", addr: addr(1)},
+		{broker.Principal{User: "u", Identity: "i"}, "serial", transports.NumberAddr(0), "node"},
 	} {
 		got, err := readPlace(p.append(nil))
 		if err != nil || got != p {
@@ -407,6 +409,16 @@ func TestPlaceRecord(t *testing.T) {
 				t.Errorf("%d of the %d octets of %+v are read", n, len(whole), p)
 			}
 		}
+	}
+}
+
+// Records of releases that knew no users are read as they were meant.
+func TestPlaceRecordWithoutAUser(t *testing.T) {
+	got, err := readPlace([]byte("\x01\x01i\x03udp\x06\x0a\x00\x00\x01\x07\x5b\x00"))
+	ap := netip.MustParseAddrPort("10.0.0.1:1883")
+	want := placeRecord{as: broker.Principal{Identity: "i"}, link: "udp", addr: transports.IPAddr(ap, 0)}
+	if err != nil || got != want {
+		t.Errorf("%+v, %v; want %+v", got, err, want)
 	}
 }
 

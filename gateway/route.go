@@ -4,6 +4,7 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"mqttsn-gateway/broker"
 	"mqttsn-gateway/transports"
 )
 
@@ -13,9 +14,9 @@ import (
 type place struct {
 	peer   transports.Peer
 	client *client
-	// identity of the client when it came here.
-	identity string
-	stale    atomic.Bool
+	// as is on whose behalf the client acted when it came here.
+	as    broker.Principal
+	stale atomic.Bool
 	// kept says that the store knows of it; for whoever holds routes.mu.
 	kept bool
 	// local is our address that the client last sent to. Only the holder of the
@@ -40,7 +41,7 @@ func newRoutes(g *Gateway) routes {
 // bind makes c the client at peer. Whoever was there is there no more, and c is nowhere
 // else. It is called by the holder of c's shard.
 func (r *routes) bind(c *client, peer transports.Peer, local transports.Addr) {
-	p := &place{peer: peer, client: c, identity: c.identity, local: local}
+	p := &place{peer: peer, client: c, as: c.as, local: local}
 	r.mu.Lock()
 	r.leave(c)
 	if old := r.by[peer]; old != nil {

@@ -33,8 +33,9 @@ type shard struct {
 	durable   store.Mark // up to which all is known to be durable
 	waiting   waiting
 	holding   atomic.Bool // packets are held: a commit is of interest
-	// complaints bounds the log lines about clients that are refused.
-	complaints bucket
+	// complaints bounds the log lines about clients that are refused or revoked, moves those
+	// about clients that go on from another address.
+	complaints, moves bucket
 }
 
 // expireBatch is how many deadlines are served before a shard is left for others: after
@@ -44,6 +45,7 @@ const expireBatch = 1000
 func newShard(g *Gateway, index int) *shard {
 	s := &shard{gateway: g, index: index, clients: make(map[string]*client)}
 	s.complaints = bucket{rate: 1, burst: 10}
+	s.moves = bucket{rate: 1, burst: 10}
 	s.outbox = newOutbox(g.links, func(transports.Datagram) { s.counts.dropped[linkBusy]++ })
 	s.inbox.limit = inboxLimit(g)
 	s.timer = time.AfterFunc(time.Hour, s.ring)

@@ -21,6 +21,9 @@ type Stats struct {
 	Messages Messages
 	// Retransmissions counts packets sent again for want of an answer.
 	Retransmissions uint64
+	// Takeovers counts clients that went on from another address while their session was
+	// alive, and have not proven who they are.
+	Takeovers uint64
 	// Sessions counts sessions by state, in the specification's names.
 	Sessions map[string]int
 	// QueuedMessages and QueuedBytes wait for clients.
@@ -114,7 +117,7 @@ func (c *counts) fill(st *Stats) {
 	for i, n := range c.dropped {
 		st.Dropped[reasonNames[i]] += n
 	}
-	st.Retransmissions, st.Messages = c.retransmissions, c.messages
+	st.Retransmissions, st.Takeovers, st.Messages = c.retransmissions, c.takeovers, c.messages
 	for i, n := range c.sessionDropped {
 		st.Dropped[session.Reason(i).String()] += n
 		if session.Reason(i).OfMessage() {

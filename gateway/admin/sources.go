@@ -11,6 +11,7 @@ func gatewaySource(g Gateway) Source {
 		packets         = "mqttsn_gateway_packets_total"
 		drops           = "mqttsn_gateway_drops_total"
 		messages        = "mqttsn_gateway_messages_total"
+		takeovers       = "mqttsn_gateway_takeovers_total"
 		retransmissions = "mqttsn_gateway_retransmissions_total"
 		sessions        = "mqttsn_gateway_sessions"
 		queueMessages   = "mqttsn_gateway_queue_messages"
@@ -29,6 +30,7 @@ func gatewaySource(g Gateway) Source {
 			{drops, "Packets and messages that went no further, by reason.", Counter, []string{"reason"}},
 			{messages, "Messages of the broker for clients: received = delivered + returned (the broker's again) + dropped + mqttsn_gateway_queue_messages.", Counter, []string{"fate"}},
 			{retransmissions, "Packets sent again to clients because no answer came in time.", Counter, nil},
+			{takeovers, "Clients that went on from another address while their session was alive, and have not proven who they are.", Counter, nil},
 			{sessions, "Sessions by state of the client.", Gauge, []string{"state"}},
 			{queueMessages, "Messages that wait in the gateway for clients.", Gauge, nil},
 			{queueBytes, "Topic and payload octets of the messages that wait in the gateway for clients.", Gauge, nil},
@@ -64,6 +66,7 @@ func gatewaySource(g Gateway) Source {
 				emit(messages, float64(n), fate)
 			}
 			emit(retransmissions, float64(st.Retransmissions))
+			emit(takeovers, float64(st.Takeovers))
 			emit(queueMessages, float64(st.QueuedMessages))
 			emit(queueBytes, float64(st.QueuedBytes))
 			emit(unanswered, float64(st.Unanswered))

@@ -21,8 +21,10 @@ const (
 	// Repeated: a copy of something that is done or being done.
 	Repeated
 	// NotAuthorized: the client may not publish to the topic, or subscribe to the filter,
-	// or have the will, or be connected any more.
+	// or have the will.
 	NotAuthorized
+	// Revoked: the connection of a client that may have none any more.
+	Revoked
 
 	// The reasons to drop a message of the broker follow.
 
@@ -54,7 +56,7 @@ const (
 )
 
 var reasonNames = [Reasons]string{
-	"not_connected", "unexpected_packet", "unknown_topic", "invalid_topic", "congestion", "refused_by_broker", "repeated", "not_authorized",
+	"not_connected", "unexpected_packet", "unknown_topic", "invalid_topic", "congestion", "refused_by_broker", "repeated", "not_authorized", "revoked",
 	"queue_full", "qos0_overflow", "too_large", "topic_table_full", "refused_by_client", "unregistrable", "disconnection",
 	"cleared", "expired", "redelivered", "withheld",
 }

@@ -59,7 +59,7 @@ func (s *Session) Revoke(now time.Time, fx *Effects) {
 		return
 	}
 	t := s.begin(now, fx)
-	fx.drop(NotAuthorized)
+	fx.drop(Revoked)
 	switch s.state {
 	case Connecting:
 		s.refuse(t, mqttsn.NotSupported, fx)
