@@ -119,9 +119,6 @@ type Options struct {
 	// shards run in parallel. 0 means one per CPU; at most 256.
 	Shards int `mapstructure:"shards"`
 
-	// Access says what clients may do; nil lets everybody do everything.
-	Access *auth.Guard `mapstructure:"-"`
-
 	// Session are the settings of each session; they have a section of their own.
 	Session session.Options `mapstructure:"-"`
 

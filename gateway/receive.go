@@ -221,8 +221,8 @@ func (in *intake) stranger(now time.Duration, a *arrival) {
 func (in *intake) minusOne(now time.Duration, a *arrival, p *mqttsn.Publish) {
 	rights := in.rights
 	switch identity, ok := in.identity(a); {
-	case !ok:
-		a.drop(&in.counts, unknownPeer)
+	case !ok && in.gateway.options.Access != nil: // it has gone, and nobody knows what it might do
+		in.counts.dropped[minusOneDenied]++
 		return
 	case identity != "":
 		rights = in.gateway.rightsWithoutSession(in.principal(identity))

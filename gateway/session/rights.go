@@ -1,7 +1,6 @@
 package session
 
 import (
-	"strings"
 	"time"
 
 	"mqttsn-gateway/broker"
@@ -16,7 +15,7 @@ type Rights interface {
 	// MayReceive reports whether the client may be sent a message of a topic.
 	MayReceive(topic string) bool
 	// MaySubscribe reports whether there is any topic that filter fits and the client may
-	// be sent messages of.
+	// be sent messages of. The filter of a shared subscription has its "$share/NAME/".
 	MaySubscribe(filter string) bool
 }
 
@@ -31,15 +30,8 @@ func (s *Session) mayReceive(topic string) bool {
 	return s.rights == nil || s.rights.MayReceive(topic)
 }
 
-// maySubscribe asks for the topics that a shared subscription stands for.
 func (s *Session) maySubscribe(filter string) bool {
-	if s.rights == nil {
-		return true
-	}
-	if rest, shared := strings.CutPrefix(filter, "$share/"); shared {
-		_, filter, _ = strings.Cut(rest, "/")
-	}
-	return s.rights.MaySubscribe(filter)
+	return s.rights == nil || s.rights.MaySubscribe(filter)
 }
 
 // permittedWill is the will for the broker, unless the client may not publish it any more.
