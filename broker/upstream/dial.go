@@ -47,8 +47,8 @@ func (d *disconnected) complaint() bool {
 }
 
 // dialer decides who may connect when: clients that connect anew first, then those that
-// lost their line, at a limited rate; no more than a number at a time; and none while
-// the broker is known to be away.
+// lost their line, at a limited rate, and of them first who has something to send; no more
+// than a number at a time; and none while the broker is known to be away.
 type dialer struct {
 	broker *Broker
 	dial   func(ctx context.Context, address string) (net.Conn, error)
@@ -57,6 +57,7 @@ type dialer struct {
 	ctx     context.Context // of Serve; nil before and after
 	open    bool
 	first   list.List // of *session
+	urgent  list.List // of those that lost their line
 	again   list.List
 	running int
 	rate    bucket
@@ -104,6 +105,20 @@ func (d *dialer) add(s *session, first bool) {
 	d.dispatch()
 }
 
+// hurry is told that a session has something to send. Its attempt comes before those of
+// sessions that wait for nothing, if it is its turn at all.
+func (d *dialer) hurry(s *session) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if s.element == nil || !d.open {
+		return
+	}
+	waiting := d.again.Len()
+	if d.again.Remove(s.element); d.again.Len() < waiting {
+		s.element = d.urgent.PushBack(s)
+	}
+}
+
 func (d *dialer) remove(s *session) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -113,7 +128,8 @@ func (d *dialer) remove(s *session) {
 // take takes a session out of its queue. d.mu is held.
 func (d *dialer) take(s *session) {
 	if s.element != nil {
-		d.first.Remove(s.element) // one of the two is its list, the other does nothing
+		d.first.Remove(s.element) // one of them is its list, the others do nothing
+		d.urgent.Remove(s.element)
 		d.again.Remove(s.element)
 		s.element = nil
 	}
@@ -139,7 +155,9 @@ func (d *dialer) dispatch() {
 	for d.ctx != nil && d.open && d.running < d.broker.options.DialConcurrency {
 		next := d.first.Front()
 		if next == nil {
-			next = d.again.Front()
+			if next = d.urgent.Front(); next == nil {
+				next = d.again.Front()
+			}
 			if next == nil || !d.rate.take(time.Now()) {
 				return
 			}

@@ -86,6 +86,7 @@ func (b *Broker) restoreRequest(k store.Key, value []byte) error {
 	sp.push(e)
 	sp.count++
 	sp.last = max(sp.last, k.Number)
+	sp.drainTo = sp.last
 	b.counts.spooledNow.Add(1)
 	b.counts.octetsNow.Add(int64(len(value)))
 	return err

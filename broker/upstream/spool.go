@@ -48,7 +48,7 @@ type spool struct {
 	count   int        // of messages to the broker in the store
 	last    uint64     // number of the latest
 	mark    store.Mark // of the latest change
-	drainTo uint64     // up to this number they were spooled during an outage
+	drainTo uint64     // up to this number they were spooled while the broker was away, or by an earlier process
 	oldest  time.Time  // none of them was spooled before
 	knowledge
 	filters map[string]filter // as they are in the store

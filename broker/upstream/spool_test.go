@@ -259,6 +259,51 @@ func TestSpoolMemory(t *testing.T) {
 	})
 }
 
+// What is published once the broker is back is not of the outage, even if its client has no
+// connection yet; and that client gets one before those that have nothing to say.
+func TestLiveTrafficIsConnectedFirst(t *testing.T) {
+	inHub(t, func(t *testing.T, h *hub) {
+		const clients = 100
+		o := spoolOptions()
+		o.DrainRate, o.ReconnectRate = 1, 2
+		p := h.begin(o, store.NewMemory())
+		var devices []*device
+		for i := range clients {
+			devices = append(devices, p.device("late-"+strconv.Itoa(i)))
+			devices[i].online(true)
+		}
+		h.set(func() { h.away = true; h.cut() })
+		pass(10 * time.Second)
+		for _, d := range devices[1:] {
+			d.publish(2, "t", "late", 1)
+			d.answer(2, 0)
+		}
+		h.set(func() { h.away = false })
+		for !p.Stats().Up {
+			pass(time.Second)
+		}
+		live := devices[0]
+		began := time.Now()
+		for i := range 5 {
+			live.publish(2, "t", "live-"+strconv.Itoa(i), 1)
+			live.answer(2, 0)
+		}
+		pass(5 * time.Second)
+		h.set(func() {
+			var taken []string
+			for i, s := range h.taken {
+				if h.at[i].After(began) && s != "late" {
+					taken = append(taken, s)
+				}
+			}
+			if len(taken) != 5 || len(h.taken) > clients/2 {
+				t.Fatalf("%q of %d", taken, len(h.taken))
+			}
+		})
+		p.end()
+	})
+}
+
 // Clients that the rate keeps back are not looked at again before the next tick, however
 // many messages of others the broker takes meanwhile.
 func TestRationedWaitForTheTick(t *testing.T) {

@@ -58,6 +58,9 @@ func (s *session) spoolMessage(m *spooled, with []store.Op) store.Mark {
 	direct := sp.waiting() == 0 && s.line != nil && !s.line.closing && !s.handing && s.refusals == 0 && s.pausedUntil.IsZero() && s.requests.roomFor(n, len(value))
 	if !direct {
 		sp.push(entry(n))
+		if !b.gate.open() {
+			sp.drainTo = n
+		}
 	}
 	sp.mu.Unlock()
 	b.counts.spooled.Add(1)
@@ -69,6 +72,8 @@ func (s *session) spoolMessage(m *spooled, with []store.Op) store.Mark {
 	if direct {
 		s.requests.add(s.spooledRequest(n, m, len(value), mark))
 		s.pump()
+	} else if s.line == nil {
+		b.dialer.hurry(s)
 	}
 	s.hunger()
 	return mark
@@ -239,7 +244,6 @@ func (s *session) nowDurable() (told bool) {
 func (s *session) resumeSpool(present bool) {
 	sp, b := s.spool, s.broker
 	sp.mu.Lock()
-	sp.drainTo = sp.last
 	var lost []uint64
 	if !present {
 		lost = sp.lostSession()
