@@ -51,7 +51,7 @@ func (b *Broker) serve(from *listener, conn net.Conn) bool {
 	c := &client{broker: b, conn: conn, listener: from}
 	c.out.client = c
 	c.out.direct = mqtt.NewWriter(conn)
-	if b.options.MaxPacketRate > 0 {
+	if b.options.MaxPacketRate > 0 || b.options.Access != nil {
 		c.ended = make(chan struct{})
 	}
 	l := &b.clients

@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"mqttsn-gateway/broker"
+	"mqttsn-gateway/broker/auth"
 	"mqttsn-gateway/gateway/store"
 )
 
@@ -15,6 +16,8 @@ type attachment struct {
 	will   *will
 	mount  *mount     // nil for none
 	with   []store.Op // what is to be durable with it
+	as     broker.Principal
+	rights *auth.Rights // to receive
 }
 
 // attach connects a client, by its line, to its session, resumed or new. There is one
@@ -29,6 +32,10 @@ func (b *Broker) attach(id string, l line, o *attachment) broker.Code {
 	}
 	s := b.sessions[id]
 	var last *will
+	if !b.mayTake(s, o.as) {
+		b.mu.Unlock()
+		return broker.CodeNotAuthorized
+	}
 	if !b.mayAttach(s, id, o.will) {
 		b.mu.Unlock()
 		return broker.CodeQuota
@@ -41,7 +48,7 @@ func (b *Broker) attach(id string, l line, o *attachment) broker.Code {
 	r := b.gather()
 	if s != nil {
 		s.mu.Lock()
-		ends := o.clean || s.mount != o.mount || s.endsWith(l) || s.line == nil && s.due <= b.now()
+		ends := o.clean || !s.isFor(o.as) || s.tied().mount != o.mount || s.endsWith(l) || s.line == nil && s.due <= b.now()
 		last = s.supersede(l, ends, r)
 		if ends {
 			if s.line == nil && s.due <= b.now() {
@@ -62,7 +69,7 @@ func (b *Broker) attach(id string, l line, o *attachment) broker.Code {
 			b.publishWill(last)
 			return broker.CodeQuota
 		}
-		s = &session{broker: b, id: id, mount: o.mount, ledger: b.newLedger()}
+		s = &session{broker: b, id: id, ledger: b.newLedger()}
 		b.sessions[id] = s
 		b.stats.sessions.Add(1)
 		s.mu.Lock()

@@ -75,6 +75,9 @@ func (l *backlog) next(s *session) (*message, delivery) {
 	case m == nil || !s.broker.retained.current(m):
 		// It has been replaced, and the client got or gets the new one.
 		return nil, delivery{}
+	case !m.mayReplay(s.tied().rights): // any more: part has asked as well
+		s.broker.stats.drop(unreadable)
+		return nil, delivery{}
 	case m.expires != 0 && m.expires <= s.broker.now():
 		s.broker.stats.drop(expired)
 		return nil, delivery{}

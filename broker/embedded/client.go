@@ -48,6 +48,7 @@ type client struct {
 	// Set before the client is attached, and fixed from then on.
 	version    mqtt.Version
 	session    *session
+	badge      *badge        // nil: nobody asks
 	maxPacket  int           // the largest that the client takes; 0: any
 	keepAlive  time.Duration // after which a silent client is lost, 0: never
 	connack    *mqtt.Connack // until it is sent

@@ -31,10 +31,18 @@ func (c *client) connect() bool {
 	c.version = p.Version
 	c.take(p)
 	id, code := c.clientID(p)
+	if !code.Failed() {
+		if no := c.authenticate(id, p); no != nil {
+			return c.rebuff(p, no)
+		}
+	}
 	var o *attachment
 	var why string // if there is more to say than the code does
 	if !code.Failed() {
 		o, code, why = c.attachment(p)
+	}
+	if !code.Failed() && o.will != nil && !c.origin().mayPublish(o.will.message.Topic) {
+		return c.rebuff(p, &badWill)
 	}
 	if !code.Failed() && c.maxPacket > 0 && c.oversize(nil, c.connack.Append(nil, c.version)) {
 		code = broker.CodePacketTooLarge
@@ -43,7 +51,9 @@ func (c *client) connect() bool {
 		return false
 	}
 	if !code.Failed() {
-		code = c.broker.attach(id, c, o)
+		if code = c.broker.attach(id, c, o); code == broker.CodeNotAuthorized {
+			return c.rebuff(p, &foreign)
+		}
 	}
 	if code.Failed() {
 		why = cmp.Or(why, reasonString(mqtt.TypeConnack, code))
@@ -52,8 +62,18 @@ func (c *client) connect() bool {
 		return false
 	}
 	c.welcome(p)
+	if l := c.badge; l != nil && l.generation != c.broker.options.Access.Generation() {
+		c.review() // whoever has looked at all clients may not have seen this one
+	}
 	c.endBatch()
 	return true
+}
+
+// rebuff refuses a CONNECT of somebody who has not shown that it may.
+func (c *client) rebuff(p *mqtt.Connect, no *refusal) (connected bool) {
+	c.turnAwayFor(string(p.ClientID), no)
+	c.refuse(no.code, no.why)
+	return false
 }
 
 // refuseMalformed answers a CONNECT that cannot be read, if its version has an answer
@@ -136,6 +156,12 @@ func (c *client) attachment(p *mqtt.Connect) (o *attachment, code broker.Code, w
 		c.connack.Properties.SessionExpiry = mqtt.Some(uint32(o.expiry / time.Second))
 	}
 	c.lasting = o.expiry > 0
+	if c.badge != nil {
+		o.as.User = c.badge.user
+		if c.badge.origin != nil {
+			o.rights = c.badge.origin.rights
+		}
+	}
 	if code := c.agreeKeepAlive(p.KeepAlive); code.Failed() {
 		return nil, code, "the keep alive is above max_keepalive"
 	}
@@ -149,6 +175,7 @@ func (c *client) attachment(p *mqtt.Connect) (o *attachment, code broker.Code, w
 		return nil, codeQoSNotSupported, "" // [MQTT-3.2.2-12]
 	}
 	o.will = c.listener.mount.will(newWill(&p.Will))
+	o.will.message.origin = c.origin()
 	return o, b.topics.mayPublish(o.will.message.Topic), ""
 }
 

@@ -22,9 +22,11 @@ type device struct {
 	// For the caller of Do alone.
 	session *session
 	connect broker.Token // of the Connect that is under way
+	count   int32        // of the gateway's user properties
 	// What the device's messages carry: as the gateway has it, and as they do.
-	user       []broker.UserProperty
+	first      *broker.UserProperty // of the gateway's
 	properties *mqtt.PublishProperties
+	origin     *origin // of what it publishes
 }
 
 // Do asks for something: broker.Conn. It is never busy.
@@ -65,7 +67,9 @@ func (d *device) answer(r *broker.Request, ev broker.Event) {
 }
 
 func (d *device) attach(r *broker.Request) {
+	d.origin = d.broker.originOf(d.id, r.As.User)
 	o := attachment{
+		as:     proven(r.As),
 		clean:  r.CleanSession,
 		window: uint16(d.broker.options.DeviceInflight),
 		will:   d.will(r),
@@ -81,7 +85,9 @@ func (d *device) attach(r *broker.Request) {
 	}
 	if !code.Failed() {
 		d.connect = r.Token
-		code = d.broker.attach(d.id, d, &o)
+		if code = d.broker.attach(d.id, d, &o); code == broker.CodeNotAuthorized {
+			d.broker.stats.refusedConnects[refusedOwner].Add(1)
+		}
 	}
 	if code.Failed() {
 		d.answer(r, broker.Event{Code: code})
@@ -100,12 +106,12 @@ func (d *device) carried(user []broker.UserProperty) *mqtt.PublishProperties {
 	if len(user) == 0 {
 		return nil
 	}
-	if len(d.user) != len(user) || &d.user[0] != &user[0] {
+	if int(d.count) != len(user) || d.first != &user[0] {
 		p := &mqtt.PublishProperties{User: make([]mqtt.UserProperty, len(user))}
 		for i, u := range user {
 			p.User[i] = mqtt.UserProperty(u)
 		}
-		d.user, d.properties = user, p
+		d.first, d.count, d.properties = &user[0], int32(len(user)), p
 	}
 	return d.properties
 }
@@ -114,7 +120,7 @@ func (d *device) will(r *broker.Request) *will {
 	if r.Will == nil {
 		return nil
 	}
-	w := &will{message: message{Message: *r.Will, from: d.id, properties: d.carried(r.User)}}
+	w := &will{message: message{Message: *r.Will, from: d.id, origin: d.origin, properties: d.carried(r.User)}}
 	w.message.Payload = bytes.Clone(r.Will.Payload)
 	return w
 }
@@ -140,7 +146,7 @@ func (d *device) publish(r *broker.Request) {
 	} else {
 		p := newPublication()
 		p.Topic, p.Payload, p.QoS, p.Retain = route.topic, r.Payload, r.QoS, r.Retain
-		p.from, p.refuse = d.id, r.QoS > 0
+		p.from, p.origin, p.refuse = d.id, d.origin, r.QoS > 0
 		p.properties, p.steady = d.carried(r.User), true
 		if len(r.With) > 0 {
 			p.with(r.With...)

@@ -1,6 +1,7 @@
 package embedded
 
 import (
+	"cmp"
 	"log/slog"
 	"strings"
 	"sync/atomic"
@@ -22,6 +23,9 @@ const (
 	endUnheard = broker.Code(mqtt.CodeGrantedQoS2) // before a CONNECT had come
 	// A message was not taken and its publisher, before MQTT 5, could not be told.
 	endStoreFull = endUnheard + 1
+	// Refusals of a CONNECT that are told as "not authorized".
+	refusedAnonymous = endUnheard + 2 // there is no user name
+	refusedOwner     = endUnheard + 3 // the session of that client id is somebody else's
 )
 
 // usualEnds are the ends that are counted from the start on, even if there were none yet.
@@ -29,7 +33,7 @@ var usualEnds = []broker.Code{
 	endLeft, endLost, endUnheard, endStoreFull,
 	broker.Code(mqtt.CodeMalformed), codeProtocolError, broker.CodePacketTooLarge,
 	codeKeepAliveTimeout, broker.CodeTakenOver, broker.CodeShuttingDown, broker.CodeServerBusy,
-	codeTopicAlias, codeReceiveMaximum, broker.CodeQuota,
+	codeTopicAlias, codeReceiveMaximum, broker.CodeQuota, broker.CodeNotAuthorized,
 }
 
 // usualRefusals are the same for CONNECTs that were refused.
@@ -37,6 +41,7 @@ var usualRefusals = []broker.Code{
 	broker.Code(mqtt.CodeMalformed), codeProtocolError, broker.Code(mqtt.CodeUnsupportedVersion),
 	codeClientID, codeAuthenticationMethod, broker.CodeQuota,
 	broker.CodeServerUnavailable, broker.CodeNotAuthorized, broker.CodeTopicName,
+	codeBadCredentials, refusedAnonymous, refusedOwner, broker.CodeServerBusy,
 }
 
 // endName is the name of an end for metrics and the log: for a reason code the
@@ -51,6 +56,10 @@ func endName(code broker.Code) string {
 		return "no_connect"
 	case endStoreFull:
 		return "store_full"
+	case refusedAnonymous:
+		return "anonymous_not_allowed"
+	case refusedOwner:
+		return "client_id_not_own"
 	}
 	return strings.ReplaceAll(strings.ToLower(mqtt.Code(code).String()), " ", "_")
 }
@@ -83,16 +92,32 @@ func (c *client) ends(code broker.Code, why string) bool {
 
 // welcome logs a client that was let in.
 func (c *client) welcome(p *mqtt.Connect) {
-	c.broker.journal.write(slog.LevelInfo, "MQTT client connected", "client", shown(c.session.id), "remote", where(c),
-		"version", c.version.String(), "clean", p.CleanStart, "keep_alive", p.KeepAlive)
+	args := []any{"client", shown(c.session.id), "remote", where(c),
+		"version", c.version.String(), "clean", p.CleanStart, "keep_alive", p.KeepAlive}
+	if c.badge != nil {
+		args = append(args, "user", shown(c.badge.user))
+	}
+	c.broker.journal.write(slog.LevelInfo, "MQTT client connected", args...)
 }
 
 // turnAway counts and logs a CONNECT that is refused. The client id may be empty.
 func (c *client) turnAway(clientID string, code broker.Code, why string) {
+	c.turnAwayFor(clientID, &refusal{code: code, counted: code, why: why})
+}
+
+// turnAwayFor is turnAway with more of a reason. What somebody may not do is a warning.
+func (c *client) turnAwayFor(clientID string, no *refusal) {
 	c.refused = true
-	c.broker.stats.refusedConnects[code].Add(1)
-	c.broker.journal.write(slog.LevelInfo, "MQTT client refused", "client", shown(clientID), "remote", where(c),
-		"reason", endName(code), "why", why)
+	c.broker.stats.refusedConnects[no.counted].Add(1)
+	level := slog.LevelInfo
+	args := []any{"client", shown(clientID), "remote", where(c), "reason", endName(no.counted), "why", cmp.Or(no.log, no.why)}
+	if c.badge != nil {
+		args = append(args, "user", shown(c.badge.user))
+	}
+	if no.code == broker.CodeNotAuthorized || no.code == codeBadCredentials {
+		level = slog.LevelWarn
+	}
+	c.broker.journal.write(level, "MQTT client refused", args...)
 }
 
 // departed counts and logs the end of the connection, when all is over and no lock is

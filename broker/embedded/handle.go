@@ -10,6 +10,7 @@ import (
 // The reason codes that only MQTT clients are told.
 const (
 	codeProtocolError        = broker.Code(mqtt.CodeProtocolError)
+	codeBadCredentials       = broker.Code(mqtt.CodeBadCredentials)
 	codeAuthenticationMethod = broker.Code(mqtt.CodeAuthenticationMethod)
 	codeKeepAliveTimeout     = broker.Code(mqtt.CodeKeepAliveTimeout)
 	codeTopicAlias           = broker.Code(mqtt.CodeTopicAlias)

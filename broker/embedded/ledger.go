@@ -78,12 +78,12 @@ func (s *session) putSession(r *records) {
 		return
 	}
 	l := s.ledger
-	v := savedSession{since: l.since, expiry: s.expiry, window: s.window}
+	v := savedSession{since: l.since, expiry: s.expiry, window: s.window, owner: s.tied().owner}
 	if s.will != nil {
 		v.will = s.will.number
 	}
-	if s.mount != nil {
-		v.mount = s.mount.point
+	if m := s.tied().mount; m != nil {
+		v.mount = m.point
 	}
 	if l.device {
 		v.flags |= sessionDevice

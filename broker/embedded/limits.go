@@ -26,6 +26,7 @@ const (
 	subscriptionBytesLimit       // octets of them
 	sessionBytesLimit            // octets of all sessions
 	storeLimit                   // of the store: it takes no new sessions
+	aclLimit                     // the rights of a client: there is nothing that it could be sent
 	limits
 	firstSlowing = connectRateLimit   // from here on connections are not refused
 	firstDenying = subscriptionsLimit // and from here on it is requests that are
@@ -47,6 +48,7 @@ var limitNames = [limits]string{
 	subscriptionBytesLimit: "max_subscription_bytes",
 	sessionBytesLimit:      "max_session_bytes_total",
 	storeLimit:             "store",
+	aclLimit:               "acl_file",
 }
 
 // limited counts who has met with a limit, and keeps the log from being flooded with it.
@@ -97,6 +99,10 @@ func (l *limited) report(log *slog.Logger) {
 			text = "MQTT connections had to wait: a limit was reached"
 		case packetRateLimit:
 			text = "MQTT clients were read more slowly: a limit was reached"
+		}
+		if what == aclLimit {
+			log.Warn("subscriptions of clients were refused: they have no right to anything that these stand for", "limit", limitNames[what], "count", n)
+			continue
 		}
 		if what >= firstDenying {
 			log.Warn("requests of clients were refused: a limit was reached", "limit", limitNames[what], "count", n)

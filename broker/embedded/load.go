@@ -5,6 +5,7 @@ import (
 	"slices"
 	"time"
 
+	"mqttsn-gateway/broker/auth"
 	"mqttsn-gateway/gateway/planted"
 	"mqttsn-gateway/gateway/store"
 )
@@ -28,8 +29,9 @@ type loading struct {
 	waste    []store.Op // deletions of what a crash has left behind
 	last     uint64     // the highest number
 	messages map[uint64]*message
-	flights  map[store.Key]delivery // what is known of deliveries besides
-	wills    map[string]uint64      // of sessions, by client id
+	flights  map[store.Key]delivery   // what is known of deliveries besides
+	wills    map[string]uint64        // of sessions, by client id
+	origins  map[auth.Subject]*origin // of messages
 	tally    tally
 }
 
@@ -43,6 +45,7 @@ func (b *Broker) load() error {
 	l := &loading{
 		b: b, now: b.clock(),
 		messages: make(map[uint64]*message), flights: make(map[store.Key]delivery), wills: make(map[string]uint64),
+		origins: make(map[auth.Subject]*origin),
 	}
 	for _, part := range []struct {
 		space store.Space
@@ -116,10 +119,25 @@ func (l *loading) message(k store.Key, v []byte) error {
 	}
 	m, err := decodeShared(v, l.now)
 	if err == nil {
+		l.know(m)
 		m.shared = &shared{number: k.Number}
 		l.messages[k.Number] = m
 	}
 	return err
+}
+
+// know gives a message the rights that its publisher has now.
+func (l *loading) know(m *message) {
+	if m.origin == nil {
+		return // it was published when there were none
+	}
+	who := auth.Subject{Client: m.from, User: m.origin.user}
+	o := l.origins[who]
+	if o == nil {
+		o = &origin{user: who.User, rights: l.b.options.Access.Rights(who)}
+		l.origins[who] = o
+	}
+	m.origin = o
 }
 
 // session reads a session or, with a number, a will. A session comes before its will.
@@ -133,13 +151,14 @@ func (l *loading) session(k store.Key, v []byte) error {
 	}
 	b := l.b
 	s := &session{
-		broker: b, id: k.Client, mount: b.mountAt(saved.mount), ledger: new(ledger),
+		broker: b, id: k.Client, ledger: new(ledger),
 		expiry: saved.expiry, window: saved.window,
 	}
 	g := s.ledger
 	g.durable, g.restored, g.since = true, true, saved.since
 	g.persisted, g.device = saved.flags&sessionPersisted != 0, saved.flags&sessionDevice != 0
 	g.received = receivedValue(g.since)
+	s.tie(l.tiesOf(&saved, s.id))
 	switch {
 	case g.persisted:
 		s.due = after(l.now.now, restartGrace)
@@ -156,6 +175,19 @@ func (l *loading) session(k store.Key, v []byte) error {
 	return nil
 }
 
+// tiesOf are the ties of a session, with the rights that its client has now.
+func (l *loading) tiesOf(saved *savedSession, clientID string) ties {
+	t := ties{mount: l.b.mountAt(saved.mount), owner: saved.owner}
+	if saved.flags&sessionDevice == 0 {
+		who := auth.Subject{Client: clientID}
+		if t.owner != nil {
+			who.User = t.owner.User
+		}
+		t.rights = l.b.options.Access.Rights(who)
+	}
+	return t
+}
+
 // will reads a will. One that is not that of the session any more was about to be
 // published.
 func (l *loading) will(k store.Key, v []byte) error {
@@ -164,6 +196,7 @@ func (l *loading) will(k store.Key, v []byte) error {
 		return err
 	}
 	b, w := l.b, saved.will
+	l.know(&w.message)
 	w.number = k.Number
 	w.due = l.now.now + restartGrace
 	s := b.sessions[k.Client]
@@ -275,6 +308,7 @@ func (l *loading) retained(k store.Key, v []byte) error {
 		return err
 	}
 	if number == 0 {
+		l.know(m)
 		m.Topic = k.Client
 		m.shared = new(shared)
 	} else if m = l.messages[number]; m == nil {

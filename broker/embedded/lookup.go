@@ -50,6 +50,10 @@ func (s *session) part(found []*message, w *wanted) retainedPart {
 	if w.sub.noLocal {
 		found = slices.DeleteFunc(found, func(m *message) bool { return m.from == s.id })
 	}
+	s.mu.Lock()
+	rights := s.tied().rights
+	s.mu.Unlock()
+	found = slices.DeleteFunc(found, func(m *message) bool { return !m.mayReplay(rights) })
 	part := retainedPart{messages: make([]weak.Pointer[message], len(found)), qos: w.sub.qos}
 	for i, m := range found {
 		part.messages[i] = weak.Make(m)

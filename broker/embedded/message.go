@@ -16,6 +16,8 @@ type message struct {
 	broker.Message
 	// from is the client id of the publisher; empty for the broker's own.
 	from string
+	// origin is what the publisher may do; nil if nobody asks.
+	origin *origin
 	// properties are those that pass from publisher to subscriber, nil for none. Expiry,
 	// topic alias and subscription identifiers are not among them.
 	properties *mqtt.PublishProperties
@@ -84,7 +86,7 @@ func (p *publication) release() {
 
 // carry makes the publication one of a kept message.
 func (p *publication) carry(m *message) {
-	p.Message, p.from, p.properties, p.expires, p.weight = m.Message, m.from, m.properties, m.expires, m.weight
+	p.Message, p.from, p.origin, p.properties, p.expires, p.weight = m.Message, m.from, m.origin, m.properties, m.expires, m.weight
 	p.kept = m
 }
 

@@ -24,7 +24,16 @@ const (
 	messageCorrelationData
 	messageContentType
 	messageUser
+	messageOrigin // the user of its publisher is known; in ownedForm only
 )
+
+// form is the version of a value that has the message.
+func (m *message) form() byte {
+	if m.origin != nil {
+		return ownedForm
+	}
+	return valueForm
+}
 
 // appendDelivery appends a delivery; number is the number of its message's record, 0 for
 // none: then it has the message itself.
@@ -36,7 +45,11 @@ func appendDelivery(b []byte, d *delivery, number uint64, now clock) []byte {
 	if number != 0 {
 		flags |= deliveryShared
 	}
-	b = append(b, valueForm, flags, d.qos)
+	form := byte(valueForm)
+	if number == 0 {
+		form = d.message.form()
+	}
+	b = append(b, form, flags, d.qos)
 	b = binary.AppendUvarint(b, uint64(d.id))
 	var ids []uint32
 	if d.rare != nil {
@@ -99,10 +112,10 @@ func decodeFlight(v []byte) (id uint16, released bool, err error) {
 
 // appendRetained appends a retained message, or the number of its record if it has one.
 func appendRetained(b []byte, m *message, number uint64, now clock) []byte {
-	b = binary.AppendUvarint(append(b, valueForm), number)
 	if number != 0 {
-		return b
+		return binary.AppendUvarint(append(b, valueForm), number)
 	}
+	b = append(b, m.form(), 0)
 	return appendMessage(b, m, "", now) // the key has the topic
 }
 
@@ -119,7 +132,7 @@ func decodeRetained(v []byte, now clock) (m *message, number uint64, err error) 
 }
 
 func appendShared(b []byte, m *message, now clock) []byte {
-	return appendMessage(append(b, valueForm), m, m.Topic, now)
+	return appendMessage(append(b, m.form()), m, m.Topic, now)
 }
 
 func decodeShared(v []byte, now clock) (*message, error) {
@@ -137,6 +150,10 @@ func appendMessage(b []byte, m *message, topic string, now clock) []byte {
 	b = store.AppendString(b, topic)
 	b = store.AppendString(b, m.from)
 	set := func(flag byte) { b[flags] |= flag }
+	if m.origin != nil {
+		set(messageOrigin)
+		b = store.AppendString(b, m.origin.user)
+	}
 	if m.Retain {
 		set(messageRetain)
 	}
@@ -180,6 +197,9 @@ func readMessage(d *store.Decoder, m *message, now clock) error {
 	has := func(flag byte) bool { return flags&flag != 0 }
 	m.QoS, m.Retain = d.Byte(), has(messageRetain)
 	m.Topic, m.from = d.String(), d.String()
+	if has(messageOrigin) {
+		m.origin = &origin{user: d.String()}
+	}
 	if has(messageExpires) {
 		left := max(readInstant(d).after(now.wall), 0)
 		m.expires, m.Expires = max(now.now+left, 1), now.wall.Add(left)

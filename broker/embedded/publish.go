@@ -84,6 +84,7 @@ func (b *Broker) fanOut(p *publication, r *route) {
 // share hands a message to one of a group: to each in turn, of those who are connected and
 // keep up, else to one who is to get it later.
 func (g *group) share(p *publication) {
+	denied := false
 	n := len(g.members)
 	turn := int(g.turn.Add(1) % uint32(n))
 	for i := range n {
@@ -92,9 +93,15 @@ func (g *group) share(p *publication) {
 		}
 	}
 	for i := range n {
-		if t := &g.members[(turn+i)%n]; t.to.offer(p, t) {
+		t := &g.members[(turn+i)%n]
+		if !t.to.receives(p.Topic) {
+			denied = true
+		} else if t.to.offer(p, t) {
 			return
 		}
+	}
+	if denied {
+		g.members[0].to.broker.stats.drop(unreadable)
 	}
 }
 
@@ -174,6 +181,9 @@ func (b *Broker) publishWill(w *will, with ...store.Op) store.Mark {
 		with = append(with[:len(with):len(with)], store.Delete(store.MQTTSession, w.message.from, w.number))
 	}
 	r, code := b.topics.route(w.message.Topic)
+	if !code.Failed() && !w.message.origin.mayPublish(w.message.Topic) {
+		code = broker.CodeNotAuthorized // not any more
+	}
 	if code.Failed() {
 		b.stats.refuse(code)
 		return b.apply(with...)

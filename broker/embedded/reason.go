@@ -12,6 +12,12 @@ import (
 func reasonString(in mqtt.Type, code broker.Code) string {
 	switch code {
 	case broker.CodeNotAuthorized:
+		switch in {
+		case mqtt.TypePuback, mqtt.TypePubrec:
+			return "there is no right to publish to this topic"
+		case mqtt.TypeSuback:
+			return "there is no right to any topic of the filter"
+		}
 		return "topics below $SYS are the broker's own"
 	case broker.CodeTopicName, broker.CodeTopicFilter:
 		return "more levels than max_topic_levels"

@@ -102,6 +102,9 @@ func (c *client) mayPublish(p *mqtt.Publish) bool {
 func (c *client) route(p *mqtt.Publish) (broker.Code, store.Mark) {
 	b := c.broker
 	r, code := c.routeOf(p.Topic)
+	if !code.Failed() && !c.origin().mayPublish(r.topic) {
+		code = broker.CodeNotAuthorized
+	}
 	if code.Failed() {
 		// Whoever cannot be told has it acknowledged all the same [MQTT-3.3.5-2]; the
 		// connection goes on.
@@ -110,7 +113,7 @@ func (c *client) route(p *mqtt.Publish) (broker.Code, store.Mark) {
 	}
 	m := newPublication()
 	m.Topic, m.Payload, m.QoS, m.Retain = r.topic, p.Payload, byte(p.QoS), p.Retain
-	m.from, m.refuse = c.session.id, c.version == mqtt.V5 && p.QoS > 0
+	m.from, m.origin, m.refuse = c.session.id, c.origin(), c.version == mqtt.V5 && p.QoS > 0
 	if c.version == mqtt.V5 {
 		if e := p.Properties.MessageExpiry; e.Set {
 			m.expireAt(b, b.now()+time.Duration(e.Value)*time.Second)

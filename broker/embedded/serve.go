@@ -60,6 +60,9 @@ func (b *Broker) accept(ctx context.Context, l *listener, s net.Listener) {
 // reportInterval is how often the log is told of limits that were reached, at most.
 const reportInterval = 10 * time.Second
 
+// reviewInterval is how soon clients learn that their user has gone from the access files.
+const reviewInterval = time.Second
+
 // tend does what is due at some instant: sessions end, delayed wills are published, $SYS
 // is brought up to date.
 func (b *Broker) tend(ctx context.Context) {
@@ -69,6 +72,13 @@ func (b *Broker) tend(ctx context.Context) {
 		defer ticker.Stop()
 		tick = ticker.C
 	}
+	var looking <-chan time.Time
+	generation := b.options.Access.Generation()
+	if b.options.Access != nil {
+		ticker := time.NewTicker(reviewInterval)
+		defer ticker.Stop()
+		looking = ticker.C
+	}
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	news, quiet := b.limited.news, (<-chan time.Time)(nil)
@@ -77,6 +87,11 @@ func (b *Broker) tend(ctx context.Context) {
 		case <-news:
 			b.limited.report(b.log)
 			news, quiet = nil, time.After(reportInterval)
+		case <-looking:
+			if now := b.options.Access.Generation(); now != generation {
+				generation = now
+				b.review()
+			}
 		case <-quiet:
 			news, quiet = b.limited.news, nil
 		case <-timer.C:

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"mqttsn-gateway/broker"
+	"mqttsn-gateway/broker/auth"
 	"mqttsn-gateway/broker/mqtt"
 	"mqttsn-gateway/gateway/planted"
 	"mqttsn-gateway/gateway/store"
@@ -35,7 +36,9 @@ type line interface {
 type session struct {
 	broker *Broker
 	id     string
-	mount  *mount // that its subscriptions were made below; nil for none
+	// ties are under the lock, but for the mount point, which never changes. nil for none,
+	// as most sessions have.
+	ties *ties
 
 	mu       sync.Mutex
 	line     line // nil while the client is away
@@ -65,6 +68,34 @@ type session struct {
 	filedAt time.Duration
 }
 
+// ties are what a session is tied to. They are few where nobody has rights.
+type ties struct {
+	mount  *mount            // that its subscriptions were made below; nil for none
+	owner  *broker.Principal // nil: it is nobody's, see own
+	rights *auth.Rights      // to receive; nil: all, and always of a device
+}
+
+// none are the ties of a session that has none. They never change.
+var none ties
+
+// tied is what the session is tied to, to be looked at. The caller holds s.mu.
+func (s *session) tied() *ties {
+	if s.ties == nil {
+		return &none
+	}
+	return s.ties
+}
+
+// tie replaces what the session is tied to. The caller holds s.mu.
+func (s *session) tie(t ties) {
+	switch {
+	case t == none:
+		s.ties = nil
+	case s.ties == nil || *s.ties != t:
+		s.ties = &t
+	}
+}
+
 // will is a message to be published when its client is lost.
 type will struct {
 	message message
@@ -86,7 +117,7 @@ func (s *session) offer(p *publication, t *target) bool {
 func (s *session) offerNow(p *publication, t *target) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.line == nil || !s.hasRoom(&p.message) || s.broker.filled(s.keepsUp()) {
+	if s.line == nil || !s.mayReceive(p.Topic) || !s.hasRoom(&p.message) || s.broker.filled(s.keepsUp()) {
 		return false
 	}
 	qos, retain := s.broker.outgoing(p.QoS, t.qos), p.Retain && t.retainAsPublished
@@ -116,6 +147,8 @@ func (s *session) take(p *publication, qos byte, retain bool, r *rare) {
 	b := s.broker
 	switch {
 	case s.ended: // its subscription has ended with it
+	case !s.mayReceive(p.Topic):
+		b.stats.drop(unreadable)
 	case s.isQueued(qos):
 		if s.full(&p.message) {
 			return
@@ -225,6 +258,10 @@ func (s *session) sendQueue(t *tally) bool {
 			return false
 		}
 		d := q.at(int(q.sent))
+		if s.ties != nil && d.record&pending == 0 && !d.released && !s.mayReceive(d.message.Topic) {
+			s.drop(int(q.sent), unreadable, d.sent, t)
+			continue
+		}
 		if d.qos == 0 {
 			if !s.passQueued(t) {
 				return false
@@ -333,6 +370,7 @@ func (s *session) attach(l line, o *attachment, present bool, r *records) {
 		expiry = 0 // it ends as it would have ended
 	}
 	s.setWill(o.will)
+	s.tie(ties{mount: o.mount, owner: s.ownerWith(o.as), rights: o.rights})
 	s.line, s.expiry, s.window = l, expiry, o.window
 	s.told = false
 	s.queue.land()

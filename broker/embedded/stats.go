@@ -24,6 +24,7 @@ const (
 	outsideMount        // QoS 0 to 2, and the client's listener does not show it
 	retainedFull        // too many retained messages: passed on, but not retained
 	storeFull           // the store has no room: not taken from a publisher, or not retained, or not queued
+	unreadable          // its receiver has no right to get it
 	reasons
 )
 
@@ -40,6 +41,7 @@ var reasonNames = [reasons]string{
 	outsideMount: "outside_mount_point",
 	retainedFull: "retained_full",
 	storeFull:    "store_full",
+	unreadable:   "receiver_not_authorized",
 }
 
 // counters is what the broker counts all the time, as [Stats] explains it.
@@ -166,7 +168,8 @@ type Stats struct {
 	// Denied counts requests of clients that were refused, by the limit that they have met
 	// with: max_subscriptions, max_shared_subscriptions and max_subscription_bytes refuse
 	// subscriptions, max_session_bytes_total these, CONNECTs and QoS 2 messages, store new
-	// sessions that are to survive a crash, while the store is crowded.
+	// sessions that are to survive a crash, while the store is crowded. acl_file are
+	// subscriptions to what a client has no right to.
 	Denied map[string]uint64
 	// Connects counts the CONNECT packets that came, and the connects of devices.
 	Connects uint64
@@ -175,7 +178,10 @@ type Stats struct {
 	// as session_taken_over or keep_alive_timeout. If the client had sent DISCONNECT,
 	// that is "disconnect", if the connection was just closed or broken,
 	// "connection_lost", and before a CONNECT "no_connect". "store_full" is the end of a
-	// client before MQTT 5 whose message was not taken.
+	// client before MQTT 5 whose message was not taken. Of what is refused as not
+	// authorized, "anonymous_not_allowed" is a client without a user name, and
+	// "client_id_not_own" one whose client id has a session of somebody else's; devices
+	// count there, too.
 	RefusedConnects, Disconnects map[string]uint64
 	// Connected is how many clients are connected to their session, devices included,
 	// and MaxConnected how many there were at most.
@@ -219,7 +225,7 @@ type Stats struct {
 	DelayedPackets, DelayedBytes int
 	// Dropped counts messages that did not reach a subscriber, by reason: queue_full,
 	// client_away (QoS 0), slow_client (QoS 0), packet_too_large, expired, session_ended,
-	// outside_mount_point; those not taken from a publisher: invalid_topic, not_authorized;
+	// outside_mount_point, receiver_not_authorized; those not taken from a publisher: invalid_topic, not_authorized;
 	// broker_full and store_full, which can be either; and those not retained: retained_full
 	// and, with QoS 0, store_full, which are passed on all the same, unless their publisher
 	// could be told.

@@ -86,6 +86,9 @@ func (s *session) add(r *records, w *wanted) {
 	if w.code = b.topics.maySubscribe(w.filter); w.code.Failed() {
 		return
 	}
+	if w.code = s.maySubscribe(w.filter); w.code.Failed() {
+		return
+	}
 	if !s.filters.has(w.filter) {
 		if what := s.mayAdd(w.filter); what != noLimit {
 			b.limited.deny(what)

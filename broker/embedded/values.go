@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	"mqttsn-gateway/broker"
 	"mqttsn-gateway/broker/mqtt"
 	"mqttsn-gateway/gateway/store"
 )
@@ -13,14 +14,19 @@ import (
 // of the form: a later release reads this one, too, and this one refuses what it does not
 // know. Numbers are unsigned varints, strings and octets have their length in front.
 
-// valueForm is the version of all values.
-const valueForm = 1
+// valueForm is the version of values. Those that say on whose behalf something was left here
+// have ownedForm, which releases before it do not know.
+const (
+	valueForm = 1
+	ownedForm = 2
+)
 
 // The flags of values. They never change.
 const (
 	sessionConnected = 1 << iota
 	sessionDevice    // the client was an MQTT-SN client
 	sessionPersisted // the session ends with its connection, but not with the process
+	sessionOwned     // it is somebody's
 )
 
 const (
@@ -44,8 +50,8 @@ func (b *Broker) clock() clock { return clock{max(b.now(), 1), time.Now()} }
 // decode starts to read a value.
 func decode(v []byte) (*store.Decoder, error) {
 	d := store.Decode(v)
-	if version := d.Byte(); len(v) > 0 && version != valueForm {
-		return d, fmt.Errorf("the value has version %d, and this release reads version %d: it was written by a later one", version, valueForm)
+	if version := d.Byte(); len(v) > 0 && version != valueForm && version != ownedForm {
+		return d, fmt.Errorf("the value has version %d, and this release reads versions up to %d: it was written by a later one", version, ownedForm)
 	}
 	return d, nil
 }
@@ -59,6 +65,7 @@ type savedSession struct {
 	window uint16
 	mount  string // mount point
 	due    instant
+	owner  *broker.Principal // nil for none
 }
 
 // instant is one in wall clock time, by which time spent away counts: so much was left
@@ -103,7 +110,11 @@ func readInstant(d *store.Decoder) instant {
 }
 
 func appendSession(b []byte, s *savedSession) []byte {
-	b = append(b, valueForm, s.flags)
+	if s.owner != nil {
+		b = append(b, ownedForm, s.flags|sessionOwned)
+	} else {
+		b = append(b, valueForm, s.flags)
+	}
 	b = binary.AppendUvarint(b, s.since)
 	b = binary.AppendUvarint(b, s.will)
 	b = appendExpiry(b, s.expiry)
@@ -111,6 +122,9 @@ func appendSession(b []byte, s *savedSession) []byte {
 	b = store.AppendString(b, s.mount)
 	if s.flags&sessionConnected == 0 && s.expiry != forever {
 		b = appendInstant(b, s.due)
+	}
+	if s.owner != nil {
+		b = store.AppendString(store.AppendString(b, s.owner.User), s.owner.Identity)
 	}
 	return b
 }
@@ -124,6 +138,10 @@ func decodeSession(v []byte) (s savedSession, err error) {
 	s.mount = d.String()
 	if s.flags&sessionConnected == 0 && s.expiry != forever {
 		s.due = readInstant(d)
+	}
+	if s.flags&sessionOwned != 0 {
+		s.flags &^= sessionOwned
+		s.owner = &broker.Principal{User: d.String(), Identity: d.String()}
 	}
 	return s, d.Err()
 }
@@ -159,7 +177,7 @@ func appendWill(b []byte, w *savedWill, now clock) []byte {
 	if w.away {
 		flags |= willDue
 	}
-	b = append(b, valueForm, flags)
+	b = append(b, w.will.message.form(), flags)
 	b = binary.AppendUvarint(b, uint64(w.will.delay/time.Second))
 	if w.will.expiry.Set {
 		b = binary.AppendUvarint(b, uint64(w.will.expiry.Value))

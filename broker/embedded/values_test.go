@@ -37,6 +37,9 @@ func TestValues(t *testing.T) {
 	plain := &message{Message: broker.Message{Topic: "t", Payload: []byte{}}}
 	session := savedSession{flags: sessionDevice, since: 300, will: 5, expiry: time.Hour, window: 20, mount: "m/", due: in(time.Minute, goldenClock.wall)}
 	lasting := savedSession{flags: sessionConnected | sessionPersisted, since: 1, expiry: forever}
+	owned := savedSession{since: 1, expiry: 0, owner: &broker.Principal{User: "user", Identity: "id"}}
+	whose := &message{Message: broker.Message{Topic: "t", Payload: []byte{}}, origin: &origin{user: "user"}}
+	nobodys := &message{Message: broker.Message{Topic: "t", Payload: []byte{}}, origin: &origin{}}
 	w := savedWill{will: &will{message: *m, expiry: mqtt.Some(uint32(7)), delay: time.Minute}, away: true, due: in(time.Second, goldenClock.wall)}
 	sub := subscription{id: 200, qos: 1, noLocal: true, retainAsPublished: true}
 	inline := delivery{message: m, rare: &rare{ids: []uint32{1, 300}}, id: 7, qos: 1, retain: true}
@@ -85,6 +88,23 @@ func TestValues(t *testing.T) {
 			}
 			return m, err
 		}, plain},
+		{"session of somebody", appendSession(nil, &owned), "0208010001000000" + "00" + "0475736572" + "0269" + "64", func(v []byte) (any, error) { return decodeSession(v) }, owned},
+		{"message of somebody", appendShared(nil, whose, goldenClock), "0280000174" + "00" + "0475736572" + "00", func(v []byte) (any, error) { return decodeShared(v, goldenClock) }, whose},
+		{"retained of nobody", appendRetained(nil, nobodys, 0, goldenClock), "02008000" + "0000" + "00" + "00", func(v []byte) (any, error) {
+			m, _, err := decodeRetained(v, goldenClock)
+			if err == nil {
+				m.Topic = "t"
+			}
+			return m, err
+		}, nobodys},
+		{"delivery of somebody", appendDelivery(nil, &delivery{message: whose, qos: 1}, 0, goldenClock), "0200010000" + "80000174" + "00" + "0475736572" + "00", func(v []byte) (any, error) {
+			d, _, err := decodeDelivery(v, goldenClock)
+			return d, err
+		}, delivery{message: whose, qos: 1}},
+		{"will of somebody", appendWill(nil, &savedWill{will: &will{message: *whose}}, goldenClock), "020000" + "80000174" + "00" + "0475736572" + "00", func(v []byte) (any, error) {
+			w, err := decodeWill(v, goldenClock)
+			return w, err
+		}, savedWill{will: &will{message: *whose}}},
 		{"retained elsewhere", appendRetained(nil, nil, 300, goldenClock), "01ac02", func(v []byte) (any, error) {
 			_, number, err := decodeRetained(v, goldenClock)
 			return number, err
@@ -102,8 +122,8 @@ func TestValues(t *testing.T) {
 					t.Errorf("%d of %d octets: %v", n, len(c.value), err)
 				}
 			}
-			if _, err := c.read(append([]byte{2}, c.value[1:]...)); err == nil || errors.Is(err, store.ErrValue) {
-				t.Errorf("version 2: %v", err)
+			if _, err := c.read(append([]byte{3}, c.value[1:]...)); err == nil || errors.Is(err, store.ErrValue) {
+				t.Errorf("version 3: %v", err)
 			}
 		})
 	}
