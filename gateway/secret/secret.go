@@ -1,5 +1,5 @@
 // Package secret reads the files that prove identities: keys, certificates, passwords and
-// lists of them. It refuses those that others could read or change.
+// lists of them. It refuses those that others could read or change. It writes such files, too.
 package secret
 
 import (
