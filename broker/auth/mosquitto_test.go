@@ -5,7 +5,6 @@ package auth
 import (
 	"fmt"
 	"net"
-	"os"
 	"os/exec"
 	"os/user"
 	"path/filepath"
@@ -29,11 +28,7 @@ type mosquitto struct {
 // startMosquitto starts one with the files of o.
 func startMosquitto(t *testing.T, o Options) *mosquitto {
 	t.Helper()
-	dir, err := os.MkdirTemp("", "auth") // t.TempDir may be too long for a socket
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { os.RemoveAll(dir) })
+	dir := t.TempDir()
 	m := &mosquitto{socket: filepath.Join(dir, "s")}
 	m.command = mosquittoCommand(t, dir, m.socket, o)
 	if err := m.command.Start(); err != nil {
