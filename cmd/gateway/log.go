@@ -17,8 +17,3 @@ func newLogger(f *os.File, o config.LogOptions) *slog.Logger {
 	}
 	return slog.New(slog.NewJSONHandler(f, options))
 }
-
-func isTerminal(f *os.File) bool {
-	info, err := f.Stat()
-	return err == nil && info.Mode()&os.ModeCharDevice != 0
-}

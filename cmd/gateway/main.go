@@ -7,6 +7,7 @@
 //	gateway discover             look for gateways
 //	gateway doctor               say what does not work on this machine, and what mends it
 //	gateway forward              carry packets between devices here and a gateway elsewhere
+//	gateway passwd               manage a file of users and passwords
 //	gateway pub, gateway sub     publish and subscribe as an MQTT-SN client
 //	gateway version              say which build this is
 package main

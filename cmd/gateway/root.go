@@ -40,7 +40,7 @@ func rootCommand() *cobra.Command {
 		return run(cmd.Context(), c, origins, newLogger(os.Stderr, c.Log))
 	}
 	root.CompletionOptions.HiddenDefaultCmd = true
-	root.AddCommand(pubCommand(), subCommand(), configCommand(), discoverCommand(), doctorCommand(), forwardCommand(), versionCommand())
+	root.AddCommand(pubCommand(), subCommand(), configCommand(), discoverCommand(), doctorCommand(), forwardCommand(), passwdCommand(), versionCommand())
 	return root
 }
 
