@@ -275,7 +275,7 @@ func (sc *scenario) crash() error {
 	}
 	sc.session().SetPath(sc.path)
 	sc.s.SetRights(sc.rights)
-	sc.s.msgID = 100 // instead of what nobody can guess
+	sc.s.msgID, sc.s.stride = 100, 1 // instead of what nobody can guess
 	sc.state = sc.s.State()
 	sc.print("", "-- %s, stored %v", sc.state, sc.s.Stored())
 	sc.s.Resume(sc.now, &sc.fx)

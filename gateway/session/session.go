@@ -54,6 +54,7 @@ type Session struct {
 	duration  uint16       // keep alive as announced
 	sleepTime uint16       // sleep duration as announced, or as bounded
 	msgID     uint16       // given last
+	stride    uint16       // from one msgID to the next; odd
 
 	state State
 	link  link
@@ -79,10 +80,16 @@ const (
 )
 
 // New makes the session of the client with that id. All sessions share o, which has
-// been validated. The ids of messages and topics count up from seed: start at a random
-// one, so that nobody can guess them.
+// been validated. The ids of messages and topics begin after seed: start at a random one, so
+// that nobody can guess them. Those of messages go on in strides that seed decides, of a
+// quarter of them or more: who tries them all, one after another, is right a few times, and
+// not each time again. After 0, which is for tests, they count up by one.
 func New(id string, o *Options, seed uint16) *Session {
-	return &Session{o: o, id: id, msgID: seed, topics: topics{last: seed}, mtu: mqttsn.MaxPacket}
+	stride := uint16(1)
+	if seed != 0 {
+		stride = 1<<14 + seed*40503%(1<<15) | 1
+	}
+	return &Session{o: o, id: id, msgID: seed, stride: stride, topics: topics{last: seed}, mtu: mqttsn.MaxPacket}
 }
 
 // ID is the client's ClientID.
@@ -333,7 +340,7 @@ func (s *Session) nextToken() broker.Token {
 // nextMsgID gives a packet of ours its MsgId: never 0 and never one that is in use.
 func (s *Session) nextMsgID() uint16 {
 	for {
-		s.msgID++
+		s.msgID += s.stride // odd, so each id has its turn
 		if s.msgID != 0 && !s.inUse(s.msgID) {
 			return s.msgID
 		}

@@ -73,9 +73,23 @@ func TestMsgIDsGoRound(t *testing.T) {
 	if seen[0] > 0 || len(seen) != 65535 {
 		t.Errorf("%d different MsgIds, 0 was used %d times", len(seen), seen[0])
 	}
-	b.s.hand.msgID, b.s.msgID = 17, 16
-	if id := b.s.nextMsgID(); id != 18 {
-		t.Errorf("after 16, with 17 in use, comes %d", id)
+	after := func(n uint16) uint16 { return n + b.s.stride }
+	b.s.hand.msgID, b.s.msgID = after(16), 16
+	if id := b.s.nextMsgID(); id != after(after(16)) {
+		t.Errorf("after 16, with %d in use, comes %d", after(16), id)
+	}
+}
+
+// Whatever a session begins with, its MsgIds are far from each other, and all have their turn.
+func TestStrides(t *testing.T) {
+	o := DefaultOptions()
+	for seed := 1; seed < 1<<16; seed++ {
+		if n := New("a", &o, uint16(seed)).stride; n%2 == 0 || n < 1<<14 || n > 3<<14 {
+			t.Fatalf("with seed %d the stride is %d", seed, n)
+		}
+	}
+	if n := New("a", &o, 0).stride; n != 1 {
+		t.Errorf("without a seed the stride is %d", n)
 	}
 }
 
