@@ -137,8 +137,8 @@ func newCertifiedTunnels(t testing.TB, a *authority, kind, name string) *tunnels
 	t.Helper()
 	own := a.issue(t, kind, "gateway.test", time.Time{})
 	n := &tunnels{addr: freeAddr(t), usual: a.withCertificate(a.issue(t, kind, name, time.Time{}))}
-	n.flags = []string{"--dtls", n.addr, "--set", "dtls.certificate_file=" + own.cert, "--set", "dtls.key_file=" + own.key,
-		"--set", "dtls.client_certificates=required", "--set", "dtls.client_ca_file=" + a.file}
+	n.flags = append([]string{"--dtls", n.addr, "--set", "dtls.certificate_file=" + own.cert, "--set", "dtls.key_file=" + own.key,
+		"--set", "dtls.client_certificates=required", "--set", "dtls.client_ca_file=" + a.file}, crowds...)
 	return n
 }
 

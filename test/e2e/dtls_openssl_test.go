@@ -26,12 +26,15 @@ type tunnels struct {
 // anybody is the identity of devices whose identity is no matter.
 const anybody = "anybody"
 
+// crowds lets many devices have the same identity.
+var crowds = []string{"--set", "dtls.max_connections_per_identity=1000", "--set", "dtls.max_connects_per_identity=1000"}
+
 // newTunnels takes devices with any of the identities, by a pre-shared key. Those of dial
 // have the first.
 func newTunnels(t testing.TB, identities ...string) *tunnels {
 	t.Helper()
 	n := &tunnels{addr: freeAddr(t), usual: withKey(identities[0], pskOf(identities[0]))}
-	n.flags = []string{"--dtls", n.addr, "--set", "dtls.psk_file=" + pskFile(t, identities...)}
+	n.flags = append([]string{"--dtls", n.addr, "--set", "dtls.psk_file=" + pskFile(t, identities...)}, crowds...)
 	return n
 }
 

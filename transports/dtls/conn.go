@@ -37,10 +37,11 @@ type conn struct {
 	addr transports.Addr // the same
 
 	// Guarded by the link's mutex.
-	stage  stage
-	at     netip.AddrPort // under which the link's tables have it; zero: none
-	prefix netip.Prefix
-	takes  bool // takes a connection id
+	stage         stage
+	at            netip.AddrPort // under which the link's tables have it; zero: none
+	prefix        netip.Prefix
+	takes         bool  // takes a connection id
+	before, after *conn // others of the same identity, or nil
 
 	seen  atomic.Int64 // when something valid came last, by link.clock
 	ended atomic.Int32 // an ending: why it is closed
@@ -91,6 +92,7 @@ const (
 	endedEvicted
 	endedYielded
 	endedRemoved
+	endedCrowded
 	endedByClose
 )
 

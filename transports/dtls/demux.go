@@ -14,12 +14,12 @@ import (
 type demux struct {
 	link    *Link
 	cookies *cookies
-	rate    *helloRate
+	rate    *rate[netip.Prefix]
 	answer  [maxAnswer]byte
 }
 
 func newDemux(l *Link) *demux {
-	return &demux{link: l, cookies: newCookies(time.Now()), rate: newHelloRate(l.options.MaxHellosPerPrefix)}
+	return &demux{link: l, cookies: newCookies(time.Now()), rate: newRate[netip.Prefix](l.options.MaxHellosPerPrefix)}
 }
 
 // receive takes a batch of the link below.
@@ -101,7 +101,7 @@ func (d *demux) hello(h hello, b []byte, from path) {
 	case h.message != 0:
 		l.counters.cookiesBad.Add(1)
 		return
-	case !d.rate.take(now, from.peer.Addr()):
+	case !d.rate.take(now, prefixOf(from.peer.Addr())):
 		l.counters.drop.helloRate.Add(1)
 		l.lines.warn(&l.counters.drop.helloRate, "DTLS handshake ignored", "link", l.name, "peer", from.String(),
 			"reason", "its network is beyond max_hellos_per_prefix")
@@ -158,6 +158,8 @@ func (l *Link) admit(h hello, b []byte, from path, before *conn) (refused *atomi
 	switch {
 	case l.isClosed:
 		return nil, ""
+	case !l.failures.left(time.Now(), prefix):
+		return &l.counters.drop.failureRate, "its network is beyond max_failures_per_prefix"
 	case l.perPrefix[prefix] >= l.options.MaxHandshakesPerPrefix && !l.yield(prefix):
 		return &l.counters.drop.prefixLimit, "its network has max_handshakes_per_prefix under way"
 	case l.half >= l.options.MaxHandshakes && !l.yield(netip.Prefix{}):

@@ -58,6 +58,9 @@ type Link struct {
 	byID       map[connectionID]*conn
 	byNumber   map[uint64]*conn
 	all        map[*conn]struct{}
+	byName     map[string]*conn    // by identity the head of a list of connections
+	begun      *rate[string]       // connections by identity
+	failures   *rate[netip.Prefix] // handshakes that failed, by network
 }
 
 // Why Send fails, beside transports.ErrBusy.
@@ -92,6 +95,9 @@ func Over(below transports.Link, o Options, trust *Credentials, log *slog.Logger
 		byID:       map[connectionID]*conn{},
 		byNumber:   map[uint64]*conn{},
 		all:        map[*conn]struct{}{},
+		byName:     map[string]*conn{},
+		begun:      newRate[string](o.MaxConnectsPerIdentity),
+		failures:   newRate[netip.Prefix](o.MaxFailuresPerPrefix),
 	}
 	if err := l.try(); err != nil {
 		return nil, err

@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"strings"
 	"sync/atomic"
+	"time"
 )
 
 // failure is why a handshake failed: where it is counted, and what it is called in logs.
@@ -25,6 +26,8 @@ const (
 )
 
 var errFull = errors.New("max_connections are there, of many clients, and none is silent for long")
+
+var errOften = errors.New("its identity connects more often than max_connects_per_identity allows")
 
 var errRemoved = errors.New("its identity has been removed from psk_file")
 
@@ -46,6 +49,8 @@ func (l *Link) failureOf(c *conn, err error) failure {
 	switch {
 	case errors.Is(err, errFull):
 		return failure{&f.full, "no room: " + err.Error()}
+	case errors.Is(err, errOften):
+		return failure{&f.identityRate, err.Error()}
 	case errors.Is(err, errRemoved):
 		return failure{&f.unknownIdentity, err.Error()}
 	case errors.Is(err, errNoName):
@@ -97,6 +102,12 @@ func alertName(code byte) string {
 func (l *Link) failed(c *conn, err error) {
 	why := l.failureOf(c, err)
 	why.counter.Add(1)
+	switch f := &l.counters.failed; why.counter {
+	case &f.wrongKey, &f.unknownIdentity, &f.certificate, &f.noCipherSuite:
+		l.mu.Lock()
+		l.failures.take(time.Now(), c.prefix)
+		l.mu.Unlock()
+	}
 	if why.counter == &l.counters.failed.wrongKey || why.counter == &l.counters.failed.unknownIdentity {
 		// The library just waits. This alert is the same for both: RFC 4279, 2.
 		_ = l.transmit(appendAlert(nil, c.proof.number(), alertDecryptError), c.origin)

@@ -84,6 +84,7 @@ func pskOptions(t testing.TB) Options {
 	o.PSKFile = writeFile(t, "psk", text, 0o600)
 	o.MaxHellosPerPrefix = 1e6
 	o.MaxHandshakesPerPrefix = 1 << 16
+	o.MaxConnectionsPerIdentity, o.MaxConnectsPerIdentity = 1e6, 1e6
 	return o
 }
 

@@ -166,10 +166,10 @@ func TestWithoutCookie(t *testing.T) {
 
 func TestHelloRate(t *testing.T) {
 	now := time.Now()
-	r := newHelloRate(5)
+	r := newRate[netip.Prefix](5)
 	taken := func(addr string, times int) (n int) {
 		for range times {
-			if r.take(now, netip.MustParseAddr(addr)) {
+			if r.take(now, prefixOf(netip.MustParseAddr(addr))) {
 				n++
 			}
 		}
@@ -197,13 +197,13 @@ func TestHelloRate(t *testing.T) {
 // does not keep the clients of that network out, and an answer is shorter than any hello.
 func TestHelloRateSpoofed(t *testing.T) {
 	now := time.Now()
-	r := newHelloRate(DefaultOptions().MaxHellosPerPrefix)
+	r := newRate[netip.Prefix](DefaultOptions().MaxHellosPerPrefix)
 	spoofed, good := netip.MustParseAddr("203.0.113.77"), netip.MustParseAddr("203.0.113.5")
 	answered := 0
 	for i := range 10000 {
 		now = now.Add(time.Millisecond)
-		r.take(now, spoofed)
-		if i%100 == 50 && r.take(now, good) {
+		r.take(now, prefixOf(spoofed))
+		if i%100 == 50 && r.take(now, prefixOf(good)) {
 			answered++
 		}
 	}

@@ -70,6 +70,14 @@ type Options struct {
 	// of all, if that is over 10 minutes; otherwise it is turned away. Devices that share a
 	// key push each other out on a full listener: give each its own.
 	MaxConnections int `mapstructure:"max_connections"`
+	// MaxConnectionsPerIdentity is the most connections per listener that one identity may
+	// have, 1 to 1000000. Default 4: a device that begins anew leaves one behind. Beyond it
+	// the one that has been silent longest is closed. Devices that share a key need more.
+	MaxConnectionsPerIdentity int `mapstructure:"max_connections_per_identity"`
+	// MaxConnectsPerIdentity is how many connections per second one identity may begin per
+	// listener, 1 to 1000000; twice as many may at once. Default 10. Further ones are closed
+	// as soon as they have proven the identity, so that nobody else can use it up.
+	MaxConnectsPerIdentity int `mapstructure:"max_connects_per_identity"`
 	// MaxHandshakes is the most handshakes at the same time per listener, 1 to 65536.
 	// Default 64, which is up to 10 MiB. Clients beyond it take the place of a handshake
 	// that has not come to its end in 3 seconds, or try again.
@@ -85,6 +93,12 @@ type Options struct {
 	// that network can begin a handshake, so low values are easily turned against it. An
 	// answer costs the gateway a few microseconds.
 	MaxHellosPerPrefix int `mapstructure:"max_hellos_per_prefix"`
+	// MaxFailuresPerPrefix is how many handshakes per second from one IPv4 /24 or IPv6 /48
+	// may fail for a wrong key, an unknown identity, a bad certificate or nothing in common,
+	// 1 to 1000000; twice as many may at once. Default 20. Beyond it that network's hellos
+	// are not answered for a while. It bounds what guessing costs the gateway. There is no
+	// such limit by identity: with it anybody could keep a device out by its name.
+	MaxFailuresPerPrefix int `mapstructure:"max_failures_per_prefix"`
 	// Queue is how many octets of received messages may wait for the gateway per
 	// listener, 16 KiB to 1 GiB. Default 1 MiB. More are dropped and counted.
 	Queue int `mapstructure:"queue"`
@@ -107,18 +121,21 @@ const (
 // DefaultOptions returns the defaults that the fields of Options name.
 func DefaultOptions() Options {
 	return Options{
-		ClientCertificates:     certificatesNone,
-		ConnectionID:           true,
-		MTU:                    1400,
-		RetransmitInterval:     time.Second,
-		HandshakeTimeout:       30 * time.Second,
-		IdleTimeout:            36 * time.Hour,
-		MaxConnections:         10000,
-		MaxHandshakes:          64,
-		MaxHandshakesPerPrefix: 8,
-		MaxHellosPerPrefix:     1000,
-		Queue:                  1 << 20,
-		ReceiveBuffer:          4 << 20,
+		ClientCertificates:        certificatesNone,
+		ConnectionID:              true,
+		MTU:                       1400,
+		RetransmitInterval:        time.Second,
+		HandshakeTimeout:          30 * time.Second,
+		IdleTimeout:               36 * time.Hour,
+		MaxConnections:            10000,
+		MaxConnectionsPerIdentity: 4,
+		MaxConnectsPerIdentity:    10,
+		MaxHandshakes:             64,
+		MaxHandshakesPerPrefix:    8,
+		MaxHellosPerPrefix:        1000,
+		MaxFailuresPerPrefix:      20,
+		Queue:                     1 << 20,
+		ReceiveBuffer:             4 << 20,
 	}
 }
 
@@ -136,9 +153,12 @@ func (o Options) Validate() error {
 	}{
 		{"mtu", o.MTU, 256, MaxDatagram},
 		{"max_connections", o.MaxConnections, 1, 1e6},
+		{"max_connections_per_identity", o.MaxConnectionsPerIdentity, 1, 1e6},
+		{"max_connects_per_identity", o.MaxConnectsPerIdentity, 1, 1e6},
 		{"max_handshakes", o.MaxHandshakes, 1, 1 << 16},
 		{"max_handshakes_per_prefix", o.MaxHandshakesPerPrefix, 1, 1 << 16},
 		{"max_hellos_per_prefix", o.MaxHellosPerPrefix, 1, 1e6},
+		{"max_failures_per_prefix", o.MaxFailuresPerPrefix, 1, 1e6},
 		{"queue", o.Queue, 16 << 10, 1 << 30},
 		{"receive_buffer", o.ReceiveBuffer, 0, 1 << 30},
 	} {

@@ -43,6 +43,8 @@ type Failures struct {
 	Replaced uint64
 	// Full: max_connections are there, of many clients, none of them silent for long.
 	Full uint64
+	// IdentityRate: the identity has had max_connects_per_identity in this second.
+	IdentityRate uint64
 	// Other: anything else, such as a message out of place, or the end of the gateway.
 	Other uint64
 }
@@ -59,6 +61,8 @@ type Closings struct {
 	Evicted uint64
 	// Removed: psk_file was read anew and does not have the identity any more.
 	Removed uint64
+	// Crowded: one more of its identity than max_connections_per_identity.
+	Crowded uint64
 }
 
 // Drops are dropped datagrams and messages, by reason.
@@ -74,6 +78,8 @@ type Drops struct {
 	// HandshakeLimit and PrefixLimit were hellos with a valid cookie beyond
 	// max_handshakes and max_handshakes_per_prefix.
 	HandshakeLimit, PrefixLimit uint64
+	// FailureRate were hellos with a valid cookie beyond max_failures_per_prefix.
+	FailureRate uint64
 	// Duplicate were hellos that have led to a connection already.
 	Duplicate uint64
 	// Unencrypted came for a connection that takes encrypted records only.
@@ -100,13 +106,13 @@ type counters struct {
 	moved                   atomic.Uint64
 
 	failed struct {
-		wrongKey, unknownIdentity, noCipherSuite, version, certificate, refused, timeout, replaced, full, other atomic.Uint64
+		wrongKey, unknownIdentity, noCipherSuite, version, certificate, refused, timeout, replaced, full, identityRate, other atomic.Uint64
 	}
 	closed struct {
-		peer, idle, replaced, evicted, removed atomic.Uint64
+		peer, idle, replaced, evicted, removed, crowded atomic.Uint64
 	}
 	drop struct {
-		malformed, fragmented, unknownPeer, unknownID, helloRate, handshakeLimit, prefixLimit,
+		malformed, fragmented, unknownPeer, unknownID, helloRate, handshakeLimit, prefixLimit, failureRate,
 		duplicate, unencrypted, backlog, queue, oversize, unsendable, busy, unproven atomic.Uint64
 	}
 }
@@ -123,17 +129,18 @@ func (l *Link) Stats() Stats {
 	s.Failed = Failures{
 		WrongKey: f.wrongKey.Load(), UnknownIdentity: f.unknownIdentity.Load(), NoCipherSuite: f.noCipherSuite.Load(),
 		Version: f.version.Load(), Certificate: f.certificate.Load(), Refused: f.refused.Load(), Timeout: f.timeout.Load(),
-		Replaced: f.replaced.Load(), Full: f.full.Load(), Other: f.other.Load(),
+		Replaced: f.replaced.Load(), Full: f.full.Load(), IdentityRate: f.identityRate.Load(), Other: f.other.Load(),
 	}
 	s.Closed = Closings{
 		Peer: c.closed.peer.Load(), Idle: c.closed.idle.Load(),
 		Replaced: c.closed.replaced.Load(), Evicted: c.closed.evicted.Load(), Removed: c.closed.removed.Load(),
+		Crowded: c.closed.crowded.Load(),
 	}
 	d := &c.drop
 	s.Drops = Drops{
 		Malformed: d.malformed.Load(), Fragmented: d.fragmented.Load(),
 		UnknownPeer: d.unknownPeer.Load(), UnknownID: d.unknownID.Load(), HelloRate: d.helloRate.Load(),
-		HandshakeLimit: d.handshakeLimit.Load(), PrefixLimit: d.prefixLimit.Load(), Duplicate: d.duplicate.Load(),
+		HandshakeLimit: d.handshakeLimit.Load(), PrefixLimit: d.prefixLimit.Load(), FailureRate: d.failureRate.Load(), Duplicate: d.duplicate.Load(),
 		Unencrypted: d.unencrypted.Load(), Backlog: d.backlog.Load(), Queue: d.queue.Load(), Oversize: d.oversize.Load(),
 		Unsendable: d.unsendable.Load(), Busy: d.busy.Load(), Unproven: d.unproven.Load(),
 	}

@@ -23,7 +23,7 @@ func (l *Link) establish(c *conn) error {
 		}
 	}
 	c.seen.Store(l.clock())
-	var evicted, replaced *conn
+	var evicted, replaced, crowded *conn
 
 	l.mu.Lock()
 	if c.stage == gone { // it has had to yield
@@ -33,6 +33,10 @@ func (l *Link) establish(c *conn) error {
 	if c.removed(l.trust.now.Load()) { // since the handshake began
 		l.mu.Unlock()
 		return errRemoved
+	}
+	if name != "" && !l.begun.take(time.Now(), name) {
+		l.mu.Unlock()
+		return errOften
 	}
 	if len(l.byNumber) >= l.options.MaxConnections {
 		evicted = l.toReplace(name)
@@ -57,6 +61,7 @@ func (l *Link) establish(c *conn) error {
 		}
 	}
 	l.byAddr[c.at] = c
+	crowded = l.enlist(c)
 	l.counters.handshakes.Add(1)
 	l.mu.Unlock()
 
@@ -70,7 +75,58 @@ func (l *Link) establish(c *conn) error {
 	if replaced != nil {
 		replaced.end(endedReplaced)
 	}
+	if crowded != nil {
+		crowded.end(endedCrowded)
+		l.lines.warn(&l.counters.closed.crowded, "DTLS connection closed", "link", l.name, "peer", c.origin.String(),
+			"reason", "its identity has more than max_connections_per_identity: the longest silent had to go", "identity", printable([]byte(name)))
+	}
 	return nil
+}
+
+// enlist notes that c is one of its identity's connections. If there are too many, it takes
+// out the one that has been silent longest and returns it.
+func (l *Link) enlist(c *conn) (crowded *conn) {
+	if c.name == "" {
+		return nil
+	}
+	c.after = l.byName[c.name]
+	if c.after != nil {
+		c.after.before = c
+	}
+	l.byName[c.name] = c
+	number := 1
+	for other := c.after; other != nil; other = other.after {
+		number++
+		if crowded == nil || other.silentBefore(crowded) {
+			crowded = other
+		}
+		if number > l.options.MaxConnectionsPerIdentity {
+			break
+		}
+	}
+	if number <= l.options.MaxConnectionsPerIdentity {
+		return nil
+	}
+	l.remove(crowded)
+	return crowded
+}
+
+// delist is the end of what enlist began.
+func (l *Link) delist(c *conn) {
+	switch {
+	case c.before != nil:
+		c.before.after = c.after
+	case l.byName[c.name] != c:
+		return
+	case c.after == nil:
+		delete(l.byName, c.name)
+	default:
+		l.byName[c.name] = c.after
+	}
+	if c.after != nil {
+		c.after.before = c.before
+	}
+	c.before, c.after = nil, nil
 }
 
 // manyConnections is how many connections one identity may have on a full link before it
@@ -119,15 +175,15 @@ func (l *Link) toReplace(name string) *conn {
 // nil.
 func (l *Link) silentLongest(may func(*conn) bool) (longest *conn) {
 	for _, c := range l.byNumber {
-		if may(c) && (longest == nil || c.before(longest)) {
+		if may(c) && (longest == nil || c.silentBefore(longest)) {
 			longest = c
 		}
 	}
 	return longest
 }
 
-// before says that c has been silent longer than d, or as long and is older.
-func (c *conn) before(d *conn) bool {
+// silentBefore says that c has been silent longer than d, or as long and is older.
+func (c *conn) silentBefore(d *conn) bool {
 	a, b := c.seen.Load(), d.seen.Load()
 	return a < b || a == b && c.addr.Number() < d.addr.Number()
 }
@@ -149,6 +205,7 @@ func (l *Link) endHandshake(c *conn) {
 // remove takes c out of all tables by which it is found.
 func (l *Link) remove(c *conn) {
 	l.endHandshake(c)
+	l.delist(c)
 	c.stage = gone
 	delete(l.byNumber, c.addr.Number())
 	if l.byAddr[c.at] == c {
@@ -181,6 +238,8 @@ func (l *Link) closed(c *conn) {
 		n.evicted.Add(1)
 	case endedRemoved:
 		n.removed.Add(1)
+	case endedCrowded:
+		n.crowded.Add(1)
 	}
 }
 
