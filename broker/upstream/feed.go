@@ -26,6 +26,10 @@ type feeder struct {
 // feedBatch is how many messages are read for a session before it is another's turn.
 const feedBatch = 16
 
+// drainBatch is the same for messages of an outage. Whoever has only a few of them, and goes
+// on publishing, waits for one round of all clients.
+const drainBatch = 1
+
 func (f *feeder) init(o *Options) {
 	f.bell = make(chan struct{}, 1)
 	rate := float64(o.DrainRate)
@@ -199,8 +203,13 @@ func (s *session) next(now time.Time) (up []entry, kept bool) {
 		if s.handing && !e.started() {
 			break
 		}
-		if e.number() <= sp.drainTo && !e.started() && s.broker.options.DrainRate > 0 && !f.rate.take(now) {
-			return up, true
+		if e.number() <= sp.drainTo && !e.started() && s.broker.options.DrainRate > 0 {
+			if len(up) >= drainBatch {
+				return up, false
+			}
+			if !f.rate.take(now) {
+				return up, true
+			}
 		}
 		up = append(up, e)
 	}

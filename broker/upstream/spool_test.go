@@ -304,6 +304,48 @@ func TestLiveTrafficIsConnectedFirst(t *testing.T) {
 	})
 }
 
+// All clients have their turn before one has its second.
+func TestDrainIsFair(t *testing.T) {
+	inHub(t, func(t *testing.T, h *hub) {
+		const clients = 20
+		o := spoolOptions()
+		o.DrainRate = clients
+		p := h.begin(o, store.NewMemory())
+		var devices []*device
+		for i := range clients {
+			devices = append(devices, p.device(strconv.Itoa(i)))
+			devices[i].online(true)
+		}
+		h.set(func() { h.away = true; h.cut() })
+		pass(2 * time.Second)
+		for i, d := range devices {
+			for range 20 {
+				d.publish(2, "t", strconv.Itoa(i), 1)
+				d.answer(2, 0)
+			}
+		}
+		h.set(func() { h.away = false })
+		for p.Stats().Connected < clients {
+			pass(100 * time.Millisecond)
+		}
+		pass(4 * time.Second)
+		h.set(func() {
+			sent := make(map[string]int)
+			for _, s := range h.taken {
+				sent[s]++
+			}
+			if len(sent) != clients || len(h.taken) > 10*clients {
+				t.Fatalf("%d messages, of each client %v", len(h.taken), sent)
+			}
+		})
+		pass(time.Minute)
+		if left := p.Stats().SpooledNow; left != 0 {
+			t.Fatalf("%d left", left)
+		}
+		p.end()
+	})
+}
+
 // Clients that the rate keeps back are not looked at again before the next tick, however
 // many messages of others the broker takes meanwhile.
 func TestRationedWaitForTheTick(t *testing.T) {
