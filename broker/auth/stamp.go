@@ -2,6 +2,9 @@ package auth
 
 import "encoding/binary"
 
+// Checks reports whether passwords are checked: if not, a user name proves nothing.
+func (g *Guard) Checks() bool { return g != nil && g.now.Load().passwords != nil }
+
 // Stamp stands for the password of a user as the file has it: after a Reload that has found
 // another hash it is another one, and whoever was let in before has to log in again. It is 0
 // if the user has none to check.

@@ -26,6 +26,9 @@ func TestStamp(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	if !g.Checks() || (*Guard)(nil).Checks() || withACL(t, "topic a").Checks() {
+		t.Error("it is not told whether passwords are checked")
+	}
 	a, b := g.Stamp("alice"), g.Stamp("bob")
 	if a == 0 || a == b || g.Stamp("carol") != 0 || (*Guard)(nil).Stamp("alice") != 0 {
 		t.Errorf("alice %d, bob %d", a, b)

@@ -10,7 +10,8 @@ import (
 //
 //   - one of an identity, that is of a device with a key or certificate of its own, is for
 //     that identity, and for an MQTT client that has logged in as the device's user;
-//   - one of a user is for that user, by whatever it comes, while there is an access file;
+//   - one of a user is for that user, by whatever it comes, while there is a password_file:
+//     without one a user name proves nothing;
 //   - one that nobody has proven anything for is for everybody, and belongs from then on to
 //     who takes it first.
 //
@@ -37,7 +38,7 @@ func (s *session) isFor(p broker.Principal) bool {
 	case o.Identity != "":
 		return p.Identity == "" && p.User != "" && p.User == o.User
 	}
-	return s.broker.options.Access == nil || p.User == o.User
+	return p.User == o.User || !s.broker.options.Access.Checks()
 }
 
 // isLeft reports whether the session is nobody's any more: its time is over, or its user has
@@ -59,11 +60,15 @@ func (b *Broker) mayTake(s *session, p broker.Principal) bool {
 	return s.isFor(p) || s.isLeft()
 }
 
-// ownerWith is whose the session is when its client has come as p: p's, unless it was
-// somebody's already; nil is nobody's. The caller holds s.mu.
+// ownerWith is whose the session is when its client, for which it is, has come as p; nil is
+// nobody's. The caller holds s.mu.
 func (s *session) ownerWith(p broker.Principal) *broker.Principal {
-	if o := s.tied().owner; o != nil || p == (broker.Principal{}) {
+	o := s.tied().owner
+	switch {
+	case o != nil && (o.Identity != "" || s.broker.options.Access == nil):
 		return o
+	case p == broker.Principal{}:
+		return nil
 	}
 	return &p
 }

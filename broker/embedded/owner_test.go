@@ -123,6 +123,28 @@ func TestOwnersWithoutAccess(t *testing.T) {
 	}
 }
 
+// Without a password_file a user name proves nothing; the session has the rights of who came
+// last all the same.
+func TestOwnersWithoutPasswords(t *testing.T) {
+	a := guarded(t, "", "user alice\ntopic a\nuser bob\ntopic b\n")
+	st := store.NewMemory()
+	at := func(o *Options) { a.option(o); o.Listeners = listeners("127.0.0.1:0") }
+	b := newStoreBroker(t, st, at)
+	stop := run(t, b)
+	login(t, b, mqtt.V5, "x", as("alice"), stay).subscribe(1, "+")
+	if p := login(t, b, mqtt.V5, "x", as("bob"), stay); !p.connack.SessionPresent {
+		t.Error("bob finds no session")
+	}
+	left := st.Crash()
+	stop()
+	b = newStoreBroker(t, left, at)
+	run(t, b)
+	d := connected(t, b, "d", true)
+	d.publish("a", "for alice", 1, false)
+	d.publish("b", "for bob", 1, false)
+	login(t, b, mqtt.V5, "x", as("bob"), stay).gets("for bob", 1)
+}
+
 // Who takes a session that is nobody's has it from then on.
 func TestOwnerAdopts(t *testing.T) {
 	b := serve(t, guarded(t, "alice bob", "", anonymous).option)
