@@ -175,7 +175,7 @@ func (c *client) attachment(p *mqtt.Connect) (o *attachment, code broker.Code, w
 		return nil, codeQoSNotSupported, "" // [MQTT-3.2.2-12]
 	}
 	o.will = c.listener.mount.will(newWill(&p.Will))
-	o.will.message.origin = c.origin()
+	o.will.message.leave(c.origin())
 	return o, b.topics.mayPublish(o.will.message.Topic), ""
 }
 

@@ -120,8 +120,9 @@ func (d *device) will(r *broker.Request) *will {
 	if r.Will == nil {
 		return nil
 	}
-	w := &will{message: message{Message: *r.Will, from: d.id, origin: d.origin, properties: d.carried(r.User)}}
+	w := &will{message: message{Message: *r.Will, from: d.id, properties: d.carried(r.User)}}
 	w.message.Payload = bytes.Clone(r.Will.Payload)
+	w.message.leave(d.origin)
 	return w
 }
 

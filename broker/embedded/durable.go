@@ -15,11 +15,13 @@ const (
 )
 
 // shared is a message as a record of its own, to which others refer: those of deliveries,
-// and that of the retained message.
+// and that of the retained message. Without a store nothing of it counts but its origin.
 type shared struct {
 	mu      sync.Mutex
 	number  uint64 // of the record, 0 for none
 	holders int    // how many refer to it
+
+	origin *origin // of a retained message or a will; it never changes
 
 	retained       uint64 // the number of the retained message's record, 0 for none
 	retainedShared bool   // it refers to the message

@@ -119,25 +119,25 @@ func (l *loading) message(k store.Key, v []byte) error {
 	}
 	m, err := decodeShared(v, l.now)
 	if err == nil {
-		l.know(m)
-		m.shared = &shared{number: k.Number}
+		m.shared = &shared{number: k.Number, origin: l.origin(m)}
 		l.messages[k.Number] = m
 	}
 	return err
 }
 
-// know gives a message the rights that its publisher has now.
-func (l *loading) know(m *message) {
-	if m.origin == nil {
-		return // it was published when there were none
+// origin is where a message comes from, with the rights that its publisher has now; nil if
+// it was published when nobody had any.
+func (l *loading) origin(m *message) *origin {
+	if m.origin() == nil {
+		return nil
 	}
-	who := auth.Subject{Client: m.from, User: m.origin.user}
+	who := auth.Subject{Client: m.from, User: m.origin().user}
 	o := l.origins[who]
 	if o == nil {
 		o = &origin{user: who.User, rights: l.b.options.Access.Rights(who)}
 		l.origins[who] = o
 	}
-	m.origin = o
+	return o
 }
 
 // session reads a session or, with a number, a will. A session comes before its will.
@@ -196,7 +196,7 @@ func (l *loading) will(k store.Key, v []byte) error {
 		return err
 	}
 	b, w := l.b, saved.will
-	l.know(&w.message)
+	w.message.leave(l.origin(&w.message))
 	w.number = k.Number
 	w.due = l.now.now + restartGrace
 	s := b.sessions[k.Client]
@@ -308,9 +308,8 @@ func (l *loading) retained(k store.Key, v []byte) error {
 		return err
 	}
 	if number == 0 {
-		l.know(m)
 		m.Topic = k.Client
-		m.shared = new(shared)
+		m.shared = &shared{origin: l.origin(m)}
 	} else if m = l.messages[number]; m == nil {
 		return fmt.Errorf("message %d, to which it refers, is missing", number)
 	}

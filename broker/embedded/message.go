@@ -16,8 +16,6 @@ type message struct {
 	broker.Message
 	// from is the client id of the publisher; empty for the broker's own.
 	from string
-	// origin is what the publisher may do; nil if nobody asks.
-	origin *origin
 	// properties are those that pass from publisher to subscriber, nil for none. Expiry,
 	// topic alias and subscription identifiers are not among them.
 	properties *mqtt.PublishProperties
@@ -27,7 +25,7 @@ type message struct {
 	stored  uint64  // its number among the retained ones, see retained.last; 0: it is none
 	weight  int32   // what the properties count against limits, see weigh
 	holders int32   // how many queues it is in, see hold
-	shared  *shared // as a record; nil for none
+	shared  *shared // as a record, and for who asks later; nil for none
 }
 
 // size is what a message counts against limits in octets.
@@ -45,6 +43,8 @@ func (m *message) expireAt(b *Broker, at time.Duration) {
 type publication struct {
 	message
 	kept *message
+	// origin is kept with the message if it is retained.
+	origin *origin
 	// many says that there is more than one receiver, and frames is the packet for them
 	// once it was made: for clients of versions before MQTT 5, and for others.
 	many   bool
@@ -86,7 +86,7 @@ func (p *publication) release() {
 
 // carry makes the publication one of a kept message.
 func (p *publication) carry(m *message) {
-	p.Message, p.from, p.origin, p.properties, p.expires, p.weight = m.Message, m.from, m.origin, m.properties, m.expires, m.weight
+	p.Message, p.from, p.origin, p.properties, p.expires, p.weight = m.Message, m.from, m.origin(), m.properties, m.expires, m.weight
 	p.kept = m
 }
 

@@ -29,7 +29,7 @@ const (
 
 // form is the version of a value that has the message.
 func (m *message) form() byte {
-	if m.origin != nil {
+	if m.origin() != nil {
 		return ownedForm
 	}
 	return valueForm
@@ -150,9 +150,9 @@ func appendMessage(b []byte, m *message, topic string, now clock) []byte {
 	b = store.AppendString(b, topic)
 	b = store.AppendString(b, m.from)
 	set := func(flag byte) { b[flags] |= flag }
-	if m.origin != nil {
+	if o := m.origin(); o != nil {
 		set(messageOrigin)
-		b = store.AppendString(b, m.origin.user)
+		b = store.AppendString(b, o.user)
 	}
 	if m.Retain {
 		set(messageRetain)
@@ -198,7 +198,7 @@ func readMessage(d *store.Decoder, m *message, now clock) error {
 	m.QoS, m.Retain = d.Byte(), has(messageRetain)
 	m.Topic, m.from = d.String(), d.String()
 	if has(messageOrigin) {
-		m.origin = &origin{user: d.String()}
+		m.leave(&origin{user: d.String()})
 	}
 	if has(messageExpires) {
 		left := max(readInstant(d).after(now.wall), 0)

@@ -117,8 +117,9 @@ func (b *Broker) retain(p *publication) bool {
 		return true
 	}
 	m := p.keep()
+	m.leave(p.origin)
 	if b.store != nil {
-		m.shared = &shared{retained: b.number()}
+		m.shared = &shared{origin: p.origin, retained: b.number()}
 	}
 	old, ok := b.retained.set(m)
 	if !ok && b.sweepRetained() {
@@ -181,7 +182,7 @@ func (b *Broker) publishWill(w *will, with ...store.Op) store.Mark {
 		with = append(with[:len(with):len(with)], store.Delete(store.MQTTSession, w.message.from, w.number))
 	}
 	r, code := b.topics.route(w.message.Topic)
-	if !code.Failed() && !w.message.origin.mayPublish(w.message.Topic) {
+	if !code.Failed() && !w.message.origin().mayPublish(w.message.Topic) {
 		code = broker.CodeNotAuthorized // not any more
 	}
 	if code.Failed() {

@@ -13,8 +13,9 @@ import (
 // has the rights of all listeners. The rights of devices are looked at in their sessions of
 // the gateway; here they receive everything that they have subscribed to.
 
-// origin is who has published a message, as far as it matters later. All messages of a
-// connection share one. It is nil where nobody has rights, and for the broker's own.
+// origin is who has published a message, as far as it matters later: retained messages and
+// wills have it. All messages of a connection share one. It is nil where nobody has rights,
+// and for the broker's own.
 type origin struct {
 	user   string // "" is an anonymous client
 	rights *auth.Rights
@@ -27,6 +28,22 @@ func (b *Broker) originOf(clientID, user string) *origin {
 		return nil
 	}
 	return &origin{user: user, rights: access.Rights(auth.Subject{Client: clientID, User: user})}
+}
+
+// leave notes where a message comes from of which somebody will ask later. Nobody else has the
+// message yet.
+func (m *message) leave(o *origin) {
+	if o != nil {
+		m.shared = &shared{origin: o}
+	}
+}
+
+// origin is where the message comes from, if it is a retained one or a will.
+func (m *message) origin() *origin {
+	if m.shared == nil {
+		return nil
+	}
+	return m.shared.origin
 }
 
 // mayPublish reports whether the publisher may publish there, at this moment.
@@ -44,7 +61,7 @@ func (s *session) mayReceive(topic string) bool {
 // them, and because its publisher might still publish it. Else who has lost that right would
 // keep on speaking to all who come.
 func (m *message) mayReplay(to *auth.Rights) bool {
-	return (to == nil || to.MayReceive(m.Topic)) && m.origin.mayPublish(m.Topic)
+	return (to == nil || to.MayReceive(m.Topic)) && m.origin().mayPublish(m.Topic)
 }
 
 // maySubscribe judges a filter by the client's rights: it is refused if it stands for no

@@ -38,8 +38,8 @@ func TestValues(t *testing.T) {
 	session := savedSession{flags: sessionDevice, since: 300, will: 5, expiry: time.Hour, window: 20, mount: "m/", due: in(time.Minute, goldenClock.wall)}
 	lasting := savedSession{flags: sessionConnected | sessionPersisted, since: 1, expiry: forever}
 	owned := savedSession{since: 1, expiry: 0, owner: &broker.Principal{User: "user", Identity: "id"}}
-	whose := &message{Message: broker.Message{Topic: "t", Payload: []byte{}}, origin: &origin{user: "user"}}
-	nobodys := &message{Message: broker.Message{Topic: "t", Payload: []byte{}}, origin: &origin{}}
+	whose := &message{Message: broker.Message{Topic: "t", Payload: []byte{}}, shared: &shared{origin: &origin{user: "user"}}}
+	nobodys := &message{Message: broker.Message{Topic: "t", Payload: []byte{}}, shared: &shared{origin: &origin{}}}
 	w := savedWill{will: &will{message: *m, expiry: mqtt.Some(uint32(7)), delay: time.Minute}, away: true, due: in(time.Second, goldenClock.wall)}
 	sub := subscription{id: 200, qos: 1, noLocal: true, retainAsPublished: true}
 	inline := delivery{message: m, rare: &rare{ids: []uint32{1, 300}}, id: 7, qos: 1, retain: true}
