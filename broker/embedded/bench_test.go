@@ -3,6 +3,7 @@ package embedded
 import (
 	"fmt"
 	"io"
+	"strings"
 	"testing"
 
 	"mqttsn-gateway/broker"
@@ -63,6 +64,40 @@ func BenchmarkDevicePublish(b *testing.B) {
 					br.Flush()
 				})
 			}
+		}
+	}
+}
+
+// BenchmarkRights is a device's QoS 0 message to so many MQTT clients, each of another user
+// with rights of its own, and without an acl_file.
+func BenchmarkRights(b *testing.B) {
+	for _, subs := range []int{100, 1000} {
+		for _, with := range []bool{false, true} {
+			b.Run(fmt.Sprintf("subs=%d/acl=%v", subs, with), func(b *testing.B) {
+				var acl strings.Builder
+				for i := range subs {
+					fmt.Fprintf(&acl, "user u%d\ntopic read sensors/%d/#\ntopic read sensors/+/temperature\n", i, i)
+				}
+				option := func(*Options) {}
+				if with {
+					option = guarded(b, "", acl.String()).option
+				}
+				br := serve(b, option)
+				for i := range subs {
+					p := login(b, br, mqtt.V311, fmt.Sprint("sub", i), as(fmt.Sprint("u", i)))
+					p.subscribe(0, "sensors/+/temperature")
+					go func() { _, _ = io.Copy(io.Discard, p.conn) }()
+				}
+				c := benchDevice(b, br, "pub")
+				r := broker.Request{Op: broker.Publish, Topic: "sensors/17/temperature", Payload: make([]byte, 64)}
+				b.ReportAllocs()
+				for b.Loop() {
+					if err := c.Do(&r); err != nil {
+						b.Fatal(err)
+					}
+					br.Flush()
+				}
+			})
 		}
 	}
 }
