@@ -8,6 +8,7 @@ import (
 	"testing/synctest"
 
 	"mqttsn-gateway/broker"
+	"mqttsn-gateway/broker/auth"
 	"mqttsn-gateway/gateway/store"
 	"mqttsn-gateway/mqttsn"
 	"mqttsn-gateway/transports"
@@ -241,6 +242,47 @@ func TestUsersOfListeners(t *testing.T) {
 	}
 	r.publish("ab", 0)
 	r.want()
+}
+
+// Rights are those of the client's user, and a reload counts at once, for subscriptions that
+// are there, too.
+func TestRightsOfDevices(t *testing.T) {
+	o := auth.DefaultOptions()
+	o.ACLFile = writeFile(t, "acl", "user pumps\ntopic write up\ntopic read ab\nuser plant\ntopic readwrite cd\n")
+	access, err := auth.New(o, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := newOwnedRig(t, nil, func(o *Options) {
+		o.Access, o.IdentityFile = access, writeFile(t, "identities", "a pump pumps\n")
+	})
+	up := mqttsn.Publish{QoS: 1, MsgID: 9, TopicIDType: mqttsn.TopicShort, TopicID: shortTopic("up")}
+	for peer, id := range map[int]string{1: "pump", 5: "anybody"} {
+		r.from(peer, resume(id))
+		r.from(peer, subscribe("ab"))
+		r.from(peer, up)
+	}
+	r.link.sent, r.link.to = nil, nil
+	r.dropped("not_authorized", 2) // SUBSCRIBE and PUBLISH of anybody
+	if n := len(r.broker.Published()); n != 1 {
+		t.Errorf("%d messages published, want one", n)
+	}
+	r.publish("ab", 0)
+	r.want("1 PUBLISH")
+	writeFile(t, o.ACLFile, "user plant\ntopic readwrite ab\n")
+	if err := access.Reload(); err != nil {
+		t.Fatal(err)
+	}
+	r.publish("ab", 0)
+	r.publish("ab", 1)
+	r.want()
+	r.dropped("withheld", 2)
+	r.gateway.check(t)
+	r.from(1, up)
+	r.from(5, subscribe("ab"))
+	r.want("1 PUBACK", "5 SUBACK")
+	r.publish("ab", 0)
+	r.want("5 PUBLISH")
 }
 
 func TestTakeoversAreCounted(t *testing.T) {
