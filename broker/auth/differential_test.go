@@ -1,8 +1,9 @@
 //go:build unix
 
-package auth
+package auth_test
 
 import (
+	"context"
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
@@ -14,17 +15,19 @@ import (
 	"testing"
 	"time"
 
+	"mqttsn-gateway/broker/auth"
+	"mqttsn-gateway/broker/embedded"
 	"mqttsn-gateway/broker/mqtt"
 )
 
 // The same files give the same rights here and in Mosquitto: each file is given to both, and
-// each subject tries to publish each topic, and to receive each.
+// to an embedded broker; each subject tries to publish each topic, and to receive each.
 func TestSameRightsAsMosquitto(t *testing.T) {
 	d := newDifferential(t)
 	for _, acl := range corners {
 		for rest := cornerSubjects; len(rest) > 0; {
 			one := unique(rest)
-			rest = slices.DeleteFunc(slices.Clone(rest), func(s Subject) bool { return slices.Contains(one, s) })
+			rest = slices.DeleteFunc(slices.Clone(rest), func(s auth.Subject) bool { return slices.Contains(one, s) })
 			d.compare(acl, one, cornerTopics)
 		}
 	}
@@ -39,9 +42,9 @@ func TestSameRightsAsMosquitto(t *testing.T) {
 			topics = append(topics, randomTopic(random))
 		}
 		slices.Sort(topics)
-		var subjects []Subject
+		var subjects []auth.Subject
 		for range 5 {
-			subjects = append(subjects, Subject{Client: pick(random, someClients), User: pick(random, append(someUsers, "", ""))})
+			subjects = append(subjects, auth.Subject{Client: pick(random, someClients), User: pick(random, append(someUsers, "", ""))})
 		}
 		d.compare(randomACL(random, rules), unique(subjects), slices.Compact(topics))
 	}
@@ -59,12 +62,12 @@ func TestSameLinesAsMosquitto(t *testing.T) {
 		"garbage", "user: alice", "deny a", "topic read a\ngarbage", "topic " + strings.Repeat("/", 201),
 		"topic " + strings.Repeat("a", 65536), "pattern write #a", "\xff\xfe", "[general]",
 	} {
-		if _, err := parseACL(line); err == nil {
+		dir := t.TempDir()
+		o := auth.Options{ACLFile: filepath.Join(dir, "acl"), AllowAnonymous: auth.Yes}
+		put(t, o.ACLFile, line+"\n")
+		if _, err := auth.New(o, slog.New(slog.DiscardHandler)); err == nil {
 			t.Errorf("%.40q is accepted", line)
 		}
-		dir := t.TempDir()
-		o := Options{ACLFile: filepath.Join(dir, "acl"), AllowAnonymous: Yes}
-		put(t, o.ACLFile, line+"\n")
 		command := mosquittoCommand(t, dir, filepath.Join(dir, "s"), o)
 		if err := command.Start(); err != nil {
 			t.Fatal(err)
@@ -89,7 +92,7 @@ func TestFilesOfMosquittoPasswd(t *testing.T) {
 				t.Fatalf("%v\n%s", err, out)
 			}
 			for file, users := range map[string][]string{file: {"alice", "bob smith", "käthe", "a/+%"}, plain: {"carol", "dave"}} {
-				g, err := New(Options{PasswordFile: file, AllowAnonymous: Auto}, slog.New(slog.DiscardHandler))
+				g, err := auth.New(auth.Options{PasswordFile: file, AllowAnonymous: auth.Auto}, slog.New(slog.DiscardHandler))
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -110,21 +113,25 @@ func TestFilesOfMosquittoPasswd(t *testing.T) {
 func TestOurFilesInMosquitto(t *testing.T) {
 	text := "# people\n"
 	var err error
-	for user, h := range map[string]Hashing{"alice": {Iterations: DefaultIterations}, "bob smith": {}, "käthe": {Iterations: 1}} {
-		if text, err = SetPassword(text, user, []byte(password), h); err != nil {
+	for user, h := range map[string]auth.Hashing{"alice": {Iterations: auth.DefaultIterations}, "bob smith": {}, "käthe": {Iterations: 1}} {
+		if text, err = auth.SetPassword(text, user, []byte(password), h); err != nil {
 			t.Fatal(err)
 		}
 	}
-	text, n, err := HashPlain(text+"carol:"+password+"\n", Hashing{Iterations: 101})
+	text, n, err := auth.HashPlain(text+"carol:"+password+"\n", auth.Hashing{Iterations: 101})
 	if err != nil || n != 1 {
 		t.Fatal(n, err)
 	}
-	o := files{passwords: &text}.options(t)
+	o := auth.Options{PasswordFile: filepath.Join(t.TempDir(), "passwords"), AllowAnonymous: auth.Auto}
+	put(t, o.PasswordFile, text)
 	m := startMosquitto(t, o)
-	g := newGuard(t, files{passwords: &text})
+	g, err := auth.New(o, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
 	for _, user := range []string{"", "alice", "bob smith", "käthe", "carol", "dave"} {
 		for _, given := range []string{password, password + "x", "x"} {
-			_, code := m.connect(t, Subject{"c", user}, given)
+			_, code := connect(t, m.socket, auth.Subject{"c", user}, given)
 			if err := g.Authenticate(user, []byte(given)); code.Failed() != (err != nil) || code.Failed() == (user > "" && user != "dave" && given == password) {
 				t.Errorf("%q, %q: here %v, Mosquitto %v", user, given, err, code)
 			}
@@ -159,7 +166,7 @@ var corners = []string{
 }
 
 var (
-	cornerSubjects = []Subject{
+	cornerSubjects = []auth.Subject{
 		{"c1", ""}, {"c1", "alice"}, {"c1", "bob smith"}, {"a/b", ""}, {"+", "alice"}, {"a#", ""}, {"c1", "+"},
 		{"%u", "alice"}, {"$x", ""}, {"a", "a/b"}, {"c1", "%c"}, {"b", "a#"},
 	}
@@ -223,21 +230,22 @@ func randomACL(r *rand.Rand, rules int) string {
 }
 
 // unique are the first subjects with each client id: a second connection ends the first.
-func unique(subjects []Subject) []Subject {
-	var all []Subject
+func unique(subjects []auth.Subject) []auth.Subject {
+	var all []auth.Subject
 	for _, s := range subjects {
-		if !slices.ContainsFunc(all, func(o Subject) bool { return o.Client == s.Client }) {
+		if !slices.ContainsFunc(all, func(o auth.Subject) bool { return o.Client == s.Client }) {
 			all = append(all, s)
 		}
 	}
 	return all
 }
 
-// differential is a Mosquitto and a Guard with the same files.
+// differential is a Mosquitto, a Guard and an embedded broker with the same files.
 type differential struct {
 	*testing.T
 	mosquitto *mosquitto
-	guard     *Guard
+	embedded  string // socket
+	guard     *auth.Guard
 	acl       string // name of the file
 	marker    *client
 	rounds    int
@@ -249,16 +257,16 @@ const password = "open sesame"
 
 func newDifferential(t *testing.T) *differential {
 	dir := t.TempDir()
-	o := Options{PasswordFile: filepath.Join(dir, "passwords"), ACLFile: filepath.Join(dir, "acl"), AllowAnonymous: Yes}
+	o := auth.Options{PasswordFile: filepath.Join(dir, "passwords"), ACLFile: filepath.Join(dir, "acl"), AllowAnonymous: auth.Yes}
 	passwordFile(t, o.PasswordFile, nil, append(someUsers, "oracle", "marker")...)
 	put(t, o.ACLFile, "")
-	g, err := New(o, slog.New(slog.DiscardHandler))
+	g, err := auth.New(o, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}
-	d := &differential{T: t, mosquitto: startMosquitto(t, o), guard: g, acl: o.ACLFile}
+	d := &differential{T: t, mosquitto: startMosquitto(t, o), embedded: startEmbedded(t, g), guard: g, acl: o.ACLFile}
 	// With a + in its client id no pattern is for it.
-	d.marker = d.connect(Subject{"marker+", "marker"})
+	d.marker = d.connect(d.mosquitto.socket, auth.Subject{Client: "marker+", User: "marker"})
 	return d
 }
 
@@ -279,58 +287,113 @@ func passwordFile(t *testing.T, name string, flags []string, users ...string) {
 	}
 }
 
-func (d *differential) connect(s Subject) *client {
+// startEmbedded starts an embedded broker and returns its socket.
+func startEmbedded(t *testing.T, g *auth.Guard) string {
+	t.Helper()
+	socket := filepath.Join(t.TempDir(), "s")
+	o := embedded.DefaultOptions()
+	l := embedded.DefaultListenerOptions()
+	l.Listen = "unix:" + socket
+	o.Listeners, o.Access = []embedded.ListenerOptions{l}, g
+	b, err := embedded.New(o, nil, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		if err := b.Serve(ctx, func() {}); err != nil {
+			t.Error(err)
+		}
+	}()
+	t.Cleanup(func() {
+		cancel()
+		<-done
+	})
+	return socket
+}
+
+func (d *differential) connect(socket string, s auth.Subject) *client {
 	d.Helper()
-	c, code := d.mosquitto.connect(d.T, s, password)
+	c, code := connect(d.T, socket, s, password)
 	if code.Failed() {
 		d.Fatalf("%+v: %v", s, code)
 	}
 	return c
 }
 
-// compare gives both an acl_file and compares their answers.
-func (d *differential) compare(acl string, subjects []Subject, topics []string) {
+// compare gives all an acl_file and compares their answers.
+func (d *differential) compare(acl string, subjects []auth.Subject, topics []string) {
 	d.Helper()
 	d.rounds++
 	mark := fmt.Sprintf("mark/%d", d.rounds)
-	put(d.T, d.acl, acl+"\nuser marker\ntopic write "+mark+"\nuser oracle\ntopic #\ntopic $x/#\ntopic $xa\ntopic $shar/#\ntopic $sharp\n")
+	put(d.T, d.acl, acl+"\nuser marker\ntopic write "+mark+"\nuser oracle\ntopic #\ntopic $x/#\ntopic $xa\ntopic $sharp\n")
 	if err := d.guard.Reload(); err != nil {
 		d.Fatalf("%v in\n%s", err, acl)
 	}
 	d.mosquitto.reload(d.T, d.marker, mark)
-	clients := make([]*client, len(subjects))
+	there, wire := d.ask(d.mosquitto.socket, subjects, topics), d.ask(d.embedded, subjects, topics)
 	for i, s := range subjects {
-		clients[i] = d.connect(s)
+		rights := d.guard.Rights(s)
 		for _, topic := range topics {
-			if topic != "" {
-				d.judge(acl, s, "publish", topic, d.guard.Rights(s).MayPublish(topic), clients[i].mayPublish(topic))
+			d.judge(acl, s, "publish", topic, rights.MayPublish(topic), there[i].publish[topic])
+			if !strings.HasPrefix(topic, "$SYS") && wire[i].publish[topic] != there[i].publish[topic] { // $SYS is the broker's own
+				d.Errorf("%+v, publish %q: embedded broker %t, Mosquitto %t, with\n%s", s, topic, wire[i].publish[topic], there[i].publish[topic], acl)
 			}
+			received, offered := there[i].receive[topic]
+			if !offered {
+				continue
+			}
+			d.judge(acl, s, "receive", topic, rights.MayReceive(topic), received)
+			if wire[i].receive[topic] != received {
+				d.Errorf("%+v, receive %q: embedded broker %t, Mosquitto %t, with\n%s", s, topic, wire[i].receive[topic], received, acl)
+			}
+			if received && (!rights.MaySubscribe(topic) || !rights.MaySubscribe(widened(topic))) {
+				d.Errorf("%+v receives %q, and may not subscribe to it or to %q with\n%s", s, topic, widened(topic), acl)
+			}
+		}
+	}
+}
+
+// answers are what a broker lets one subject do, by topic. What nobody can publish, nobody
+// can receive, and it is not in receive.
+type answers struct {
+	publish, receive map[string]bool
+}
+
+// ask has each subject publish each topic, and then receive each.
+func (d *differential) ask(socket string, subjects []auth.Subject, topics []string) []answers {
+	d.Helper()
+	all, clients := make([]answers, len(subjects)), make([]*client, len(subjects))
+	for i, s := range subjects {
+		clients[i] = d.connect(socket, s)
+		all[i] = answers{make(map[string]bool), make(map[string]bool)}
+		for _, topic := range topics {
+			all[i].publish[topic] = clients[i].mayPublish(topic)
 		}
 	}
 	for _, c := range clients {
 		c.subscribe("#", "$x/#", "$xa", "$sharp")
 	}
-	oracle := d.connect(Subject{"oracle+", "oracle"})
-	var published []string
+	oracle := d.connect(socket, auth.Subject{Client: "oracle+", User: "oracle"})
 	for _, topic := range topics {
-		if topic != "" && oracle.mayPublish(topic) {
-			published = append(published, topic)
+		if oracle.mayPublish(topic) {
+			for i := range all {
+				all[i].receive[topic] = false
+			}
 		}
 	}
-	for i, s := range subjects {
-		received := clients[i].received()
-		rights := d.guard.Rights(s)
-		for _, topic := range published {
-			d.judge(acl, s, "receive", topic, rights.MayReceive(topic), received[topic])
-			if received[topic] && (!rights.MaySubscribe(topic) || !rights.MaySubscribe(widened(topic))) {
-				d.Errorf("%+v receives %q, and may not subscribe to it or to %q with\n%s", s, topic, widened(topic), acl)
-			}
+	for i, c := range clients {
+		for topic := range c.received() {
+			all[i].receive[topic] = true
 		}
 	}
 	for _, c := range append(clients, oracle) {
 		c.send(&mqtt.Disconnect{})
 		c.conn.Close()
 	}
+	return all
 }
 
 // widened is a filter that fits a topic and more.
@@ -345,7 +408,7 @@ func widened(topic string) string {
 	return strings.Join(levels, "/")
 }
 
-func (d *differential) judge(acl string, s Subject, what, topic string, here, there bool) {
+func (d *differential) judge(acl string, s auth.Subject, what, topic string, here, there bool) {
 	d.Helper()
 	d.cases++
 	if there {

@@ -1,10 +1,11 @@
 //go:build unix
 
-package auth
+package auth_test
 
 import (
 	"fmt"
 	"net"
+	"os"
 	"os/exec"
 	"os/user"
 	"path/filepath"
@@ -13,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"mqttsn-gateway/broker/auth"
 	"mqttsn-gateway/broker/mqtt"
 )
 
@@ -26,7 +28,7 @@ type mosquitto struct {
 }
 
 // startMosquitto starts one with the files of o.
-func startMosquitto(t *testing.T, o Options) *mosquitto {
+func startMosquitto(t *testing.T, o auth.Options) *mosquitto {
 	t.Helper()
 	dir := t.TempDir()
 	m := &mosquitto{socket: filepath.Join(dir, "s")}
@@ -53,13 +55,13 @@ func startMosquitto(t *testing.T, o Options) *mosquitto {
 	return m
 }
 
-func mosquittoCommand(t *testing.T, dir, socket string, o Options) *exec.Cmd {
+func mosquittoCommand(t *testing.T, dir, socket string, o auth.Options) *exec.Cmd {
 	t.Helper()
 	me, err := user.Current()
 	if err != nil {
 		t.Fatal(err)
 	}
-	text := fmt.Sprintf("user %s\nlistener 0 %s\nlog_dest none\nallow_anonymous %t\n", me.Username, socket, o.anonymous())
+	text := fmt.Sprintf("user %s\nlistener 0 %s\nlog_dest none\nallow_anonymous %t\n", me.Username, socket, o.AllowAnonymous == auth.Yes)
 	if o.PasswordFile != "" {
 		text += "password_file " + o.PasswordFile + "\n"
 	}
@@ -81,6 +83,13 @@ func (m *mosquitto) reload(t *testing.T, c *client, topic string) {
 	await(t, "mosquitto has read its files", func() bool { return c.mayPublish(topic) })
 }
 
+func put(t testing.TB, name, text string) {
+	t.Helper()
+	if err := os.WriteFile(name, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
 func await(t *testing.T, what string, done func() bool) {
 	t.Helper()
 	deadline := time.NewTimer(patience)
@@ -96,7 +105,7 @@ func await(t *testing.T, what string, done func() bool) {
 	}
 }
 
-// client is an MQTT 5 client of it.
+// client is an MQTT 5 client.
 type client struct {
 	t      *testing.T
 	conn   net.Conn
@@ -104,10 +113,10 @@ type client struct {
 	got    map[string]bool // topics of messages
 }
 
-// connect connects a subject; code is what the broker says.
-func (m *mosquitto) connect(t *testing.T, s Subject, password string) (c *client, code mqtt.Code) {
+// connect connects a subject at the socket of a broker; code is what that says.
+func connect(t *testing.T, socket string, s auth.Subject, password string) (c *client, code mqtt.Code) {
 	t.Helper()
-	conn, err := net.Dial("unix", m.socket)
+	conn, err := net.Dial("unix", socket)
 	if err != nil {
 		t.Fatal(err)
 	}
