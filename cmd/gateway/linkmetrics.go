@@ -17,6 +17,8 @@ const (
 	dtlsHandshaking   = "mqttsn_gateway_dtls_handshakes_pending"
 	dtlsHandshakes    = "mqttsn_gateway_dtls_handshakes_total"
 	dtlsClosed        = "mqttsn_gateway_dtls_connections_closed_total"
+	dtlsResumed       = "mqttsn_gateway_dtls_handshakes_resumed_total"
+	dtlsSessions      = "mqttsn_gateway_dtls_sessions"
 	dtlsMoved         = "mqttsn_gateway_dtls_address_changes_total"
 	dtlsCookies       = "mqttsn_gateway_dtls_cookies_total"
 	serialUp          = "mqttsn_gateway_serial_up"
@@ -43,6 +45,8 @@ func linkMetrics(links *linkSet) admin.Source {
 			{Name: dtlsHandshaking, Help: "DTLS handshakes under way.", Kind: admin.Gauge, Labels: []string{"link"}},
 			{Name: dtlsHandshakes, Help: "DTLS handshakes that have ended, by result.", Kind: admin.Counter, Labels: []string{"link", "result"}},
 			{Name: dtlsClosed, Help: "DTLS connections that have ended, by reason.", Kind: admin.Counter, Labels: []string{"link", "reason"}},
+			{Name: dtlsResumed, Help: "DTLS handshakes that took up a session and so were shorter.", Kind: admin.Counter, Labels: []string{"link"}},
+			{Name: dtlsSessions, Help: "DTLS sessions kept for clients that come again, of all links.", Kind: admin.Gauge},
 			{Name: dtlsMoved, Help: "Changes of address that DTLS connections have survived by their connection id.", Kind: admin.Counter, Labels: []string{"link"}},
 			{Name: dtlsCookies, Help: "Cookies sent to new addresses, and those that came back but were not valid.", Kind: admin.Counter, Labels: []string{"link", "kind"}},
 			{Name: serialUp, Help: "1 while the port is open, else 0.", Kind: admin.Gauge, Labels: []string{"link"}},
@@ -59,6 +63,9 @@ func linkMetrics(links *linkSet) admin.Source {
 		Collect: func(emit admin.Emit) {
 			for _, l := range links.udp {
 				emitUDP(l, emit)
+			}
+			if links.trust != nil {
+				emit(dtlsSessions, float64(links.trust.Sessions()))
 			}
 			for _, l := range links.dtls {
 				emitUDP(l.below, emit)
@@ -84,6 +91,7 @@ func emitUDP(l *udp.Link, emit admin.Emit) {
 func emitDTLS(link string, s dtls.Stats, emit admin.Emit) {
 	emit(dtlsConnections, float64(s.Connections), link)
 	emit(dtlsHandshaking, float64(s.Handshaking), link)
+	emit(dtlsResumed, float64(s.Resumed), link)
 	emit(dtlsMoved, float64(s.Moved), link)
 	emit(dtlsCookies, float64(s.CookiesSent), link, "sent")
 	emit(dtlsCookies, float64(s.CookiesBad), link, "invalid")

@@ -13,13 +13,31 @@ import (
 // BenchmarkHandshake makes connections with pre-shared keys, client and link on the same
 // machine, eight clients at a time.
 func BenchmarkHandshake(b *testing.B) {
-	for name, id := range map[string]bool{"psk": false, "psk+cid": true} {
-		b.Run(name, func(b *testing.B) {
-			l := echo(b, pskOptions(b), quiet())
-			options := append(withKey("sensor-1", testKey), dtls.WithLoggerFactory(silence{}))
-			if id {
-				options = withID(options)
+	ca := newAuthority(b, "test CA")
+	withKeys, withCertificate, rotating := pskOptions(b), certOptions(b, ca, "ecdsa"), twoKeys(b)
+	withCertificate.MaxHandshakesPerPrefix = 1 << 16
+	trusting := []dtls.ClientOption{dtls.WithRootCAs(ca.pool()), dtls.WithServerName("gateway.test")}
+	for _, c := range []struct {
+		name    string
+		o       Options
+		client  []dtls.ClientOption
+		resumes bool
+	}{
+		{"psk", withKeys, withKey("sensor-1", testKey), false},
+		{"psk+cid", withKeys, withID(withKey("sensor-1", testKey)), false},
+		{"psk, second of two keys", rotating, withKey("sensor-1", newKey), false},
+		{"psk, resumed", withKeys, withKey("sensor-1", testKey), true},
+		{"certificate", withCertificate, trusting, false},
+		{"certificate, resumed", withCertificate, trusting, true},
+	} {
+		b.Run(c.name, func(b *testing.B) {
+			l := echo(b, c.o, quiet())
+			options := append(c.client[:len(c.client):len(c.client)], dtls.WithLoggerFactory(silence{}))
+			if c.resumes {
+				options = again(&wallet{}, options)
+				_ = benchClient(b, l, options).Close()
 			}
+			before := cpuTime()
 			b.SetParallelism(8/runtime.GOMAXPROCS(0) + 1)
 			b.ResetTimer()
 			b.RunParallel(func(p *testing.PB) {
@@ -30,6 +48,10 @@ func BenchmarkHandshake(b *testing.B) {
 			})
 			b.StopTimer()
 			b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "handshakes/s")
+			b.ReportMetric((cpuTime()-before).Seconds()*1e6/float64(b.N), "cpu-µs/both")
+			if c.resumes && l.Stats().Resumed != uint64(b.N) {
+				b.Errorf("%d of %d resumed", l.Stats().Resumed, b.N)
+			}
 		})
 	}
 }

@@ -8,6 +8,10 @@ import (
 // key says which pre-shared key the client has that names this identity. The library waits
 // for it, and with it this handshake, but nobody else.
 func (c *conn) key(k *keys, identity []byte, begin func() (*trial, error)) ([]byte, error) {
+	if key := c.resumption.takeKey(); key != nil {
+		c.proof.claim(identity, true)
+		return key, nil
+	}
 	found, known := k.find(identity)
 	c.proof.claim(identity, known)
 	if found[1] == nil {

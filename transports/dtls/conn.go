@@ -24,14 +24,15 @@ const (
 // Goroutines: run is one. The library has two more: its reader calls ReadFrom, and its
 // state machine and whoever sends call WriteTo.
 type conn struct {
-	link   *Link
-	assoc  association
-	origin path // where its hello came from
-	cookie [cookieSize]byte
-	id     connectionID    // in the link's table if the client takes connection ids
-	ctx    context.Context // of the handshake
-	cancel context.CancelFunc
-	proof  proof
+	link       *Link
+	assoc      association
+	origin     path // where its hello came from
+	cookie     [cookieSize]byte
+	id         connectionID    // in the link's table if the client takes connection ids
+	ctx        context.Context // of the handshake
+	cancel     context.CancelFunc
+	proof      proof
+	resumption *resumption // nil: the client can take up no session
 
 	name string          // what the client has proven; set before the link tells of the connection
 	addr transports.Addr // the same
@@ -115,7 +116,7 @@ func (l *Link) newConn(h hello, datagram []byte, from path) (*conn, error) {
 	c.fed = len(datagram)
 	c.queued = len(first) + len(datagram)
 	c.seen.Store(l.clock())
-	assoc, err := newAssociation(c, c.current, l.associationOptions(c, offersKey(h.suites())))
+	assoc, err := newAssociation(c, c.current, l.associationOptions(c, offersKey(h.suites()), h.takesID()))
 	if err != nil {
 		return nil, err
 	}

@@ -20,9 +20,10 @@ import (
 // of Options. All links of a gateway share one value. Its methods may be called from any
 // goroutine.
 type Credentials struct {
-	options Options
-	log     *slog.Logger
-	now     atomic.Pointer[keyring] // what handshakes that begin now use
+	options  Options
+	log      *slog.Logger
+	sessions *sessions               // nil: none are kept
+	now      atomic.Pointer[keyring] // what handshakes that begin now use
 
 	mu    sync.Mutex // guards what follows; one Reload at a time
 	links map[*Link]struct{}
@@ -34,7 +35,7 @@ func LoadCredentials(o Options, log *slog.Logger) (*Credentials, error) {
 	if err := o.Validate(); err != nil {
 		return nil, err
 	}
-	c := &Credentials{options: o, log: log, links: map[*Link]struct{}{}}
+	c := &Credentials{options: o, log: log, links: map[*Link]struct{}{}, sessions: newSessions(o.MaxSessions, o.SessionLifetime)}
 	ring, err := c.read(nil)
 	if err != nil {
 		return nil, err
@@ -65,6 +66,9 @@ func (c *Credentials) Reload() error {
 		return err
 	}
 	c.now.Store(ring)
+	if ring.keys != nil {
+		c.sessions.keep(ring.keys.has)
+	}
 	closed := 0
 	for l := range c.links {
 		closed += l.closeRemoved(ring)
@@ -75,6 +79,9 @@ func (c *Credentials) Reload() error {
 	}
 	return nil
 }
+
+// Sessions is how many sessions are kept for clients that come again.
+func (c *Credentials) Sessions() int { return c.sessions.len() }
 
 // join makes l one of the links of which connections are closed when their identity goes.
 func (c *Credentials) join(l *Link) {

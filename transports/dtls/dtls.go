@@ -110,7 +110,7 @@ func Over(below transports.Link, o Options, trust *Credentials, log *slog.Logger
 // with the library, shows now and not with each client.
 func (l *Link) try() error {
 	c := &conn{link: l}
-	a, err := newAssociation(c, &path{}, l.associationOptions(c, false))
+	a, err := newAssociation(c, &path{}, l.associationOptions(c, false, false))
 	if err != nil {
 		return fmt.Errorf("%s: %w", l.name, err)
 	}
@@ -123,26 +123,34 @@ func (l *Link) try() error {
 // associationOptions are those of a connection that begins now. One whose client offers
 // cipher suites with a pre-shared key gets one of them if there are keys: the library takes
 // the first that the client names, and with a certificate it would prove no identity.
-func (l *Link) associationOptions(c *conn, offersKey bool) associationOptions {
-	trust := l.trust.now.Load()
+func (l *Link) associationOptions(c *conn, offersKey, takesID bool) associationOptions {
+	ring := l.trust.now.Load()
 	o := associationOptions{
-		certificate: trust.certificate,
-		clientCAs:   trust.clientCAs,
-		ask:         trust.ask,
+		certificate: ring.certificate,
+		clientCAs:   ring.clientCAs,
+		ask:         ring.ask,
 		mtu:         l.options.MTU,
 		retransmit:  l.options.RetransmitInterval,
 		verified:    c.proof.verify,
 	}
-	if trust.keys != nil && offersKey {
+	withKey := ring.keys != nil && offersKey
+	if withKey {
 		o.certificate = nil
 	}
-	if trust.keys != nil {
+	if ring.keys != nil {
 		o.psk = func(identity []byte, begin func() (*trial, error)) ([]byte, error) {
-			return c.key(trust.keys, identity, begin)
+			return c.key(ring.keys, identity, begin)
 		}
 	}
 	if l.options.ConnectionID {
 		o.connectionID = func() []byte { return l.offerID(c) }
+	}
+	getsID := takesID && l.options.ConnectionID
+	if l.trust.sessions != nil && !getsID && (withKey || ring.ask == askNone) {
+		c.resumption = &resumption{all: l.trust.sessions, keys: func(identity []byte) (pair, bool) {
+			return ring.keys.find(identity)
+		}}
+		o.resumption = c.resumption
 	}
 	return o
 }

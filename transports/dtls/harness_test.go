@@ -338,3 +338,5 @@ func certOptions(t testing.TB, a *authority, kind string) Options {
 func contextFor(d time.Duration) (context.Context, context.CancelFunc) {
 	return context.WithTimeout(context.Background(), d)
 }
+
+func netAddr(l *Link) *net.UDPAddr { return net.UDPAddrFromAddrPort(l.Addr()) }

@@ -63,6 +63,16 @@ type Options struct {
 	// costs about 40 KiB.
 	IdleTimeout time.Duration `mapstructure:"idle_timeout"`
 
+	// MaxSessions is how many sessions of clients are kept, all listeners together, so that a
+	// client that comes again need not do a whole handshake, 0 (none) to 1000000. Default
+	// 10000; each takes about 1 KiB, and the oldest has to make room. A session is worth
+	// nothing once its identity has been removed from psk_file or has another key. Clients
+	// that take a connection id or have shown a certificate always do a whole handshake.
+	MaxSessions int `mapstructure:"max_sessions"`
+	// SessionLifetime is how long a session may be taken up, 1m to 168h. Default 24h. Who
+	// steals the memory of the gateway or of the device in that time can read what was said
+	// in it.
+	SessionLifetime time.Duration `mapstructure:"session_lifetime"`
 	// MaxConnections is the most connections per listener, 1 to 1000000. Default 10000,
 	// about 400 MiB. A new client then takes the place of the connection that has been
 	// silent longest of the identity (or, without identities, the IPv4 /24 or IPv6 /48)
@@ -127,6 +137,8 @@ func DefaultOptions() Options {
 		RetransmitInterval:        time.Second,
 		HandshakeTimeout:          30 * time.Second,
 		IdleTimeout:               36 * time.Hour,
+		MaxSessions:               10000,
+		SessionLifetime:           24 * time.Hour,
 		MaxConnections:            10000,
 		MaxConnectionsPerIdentity: 4,
 		MaxConnectsPerIdentity:    10,
@@ -152,6 +164,7 @@ func (o Options) Validate() error {
 		value, min, max int
 	}{
 		{"mtu", o.MTU, 256, MaxDatagram},
+		{"max_sessions", o.MaxSessions, 0, 1e6},
 		{"max_connections", o.MaxConnections, 1, 1e6},
 		{"max_connections_per_identity", o.MaxConnectionsPerIdentity, 1, 1e6},
 		{"max_connects_per_identity", o.MaxConnectsPerIdentity, 1, 1e6},
@@ -172,6 +185,7 @@ func (o Options) Validate() error {
 	}{
 		{"retransmit_interval", o.RetransmitInterval, 100 * time.Millisecond, time.Minute},
 		{"handshake_timeout", o.HandshakeTimeout, time.Second, 10 * time.Minute},
+		{"session_lifetime", o.SessionLifetime, time.Minute, 168 * time.Hour},
 		{"idle_timeout", o.IdleTimeout, time.Minute, 720 * time.Hour},
 	} {
 		if r.value < r.min || r.value > r.max {

@@ -15,7 +15,7 @@ import (
 	"github.com/pion/logging"
 )
 
-// This is, with piontrial.go, the only file that knows the DTLS library. To change to another
+// This is, with pionsession.go and piontrial.go, the only file that knows the DTLS library. To change to another
 // major version or library, write another newAssociation and newClient; pioncookie.go and
 // piontrial.go say what else the first has to do.
 
@@ -53,6 +53,7 @@ type associationOptions struct {
 	clientCAs    *x509.CertPool
 	ask          clientAuth
 	connectionID func() []byte // nil: connection ids are not offered
+	resumption   *resumption   // nil: no session is taken up or kept
 	mtu          int
 	retransmit   time.Duration
 	// verified is called when the peer has proven who it is.
@@ -109,6 +110,9 @@ func newAssociation(conn net.PacketConn, addr net.Addr, o associationOptions) (a
 	if o.psk != nil {
 		begin := func() (*trial, error) { return newTrial(p.conn) }
 		options = append(options, dtls.WithPSK(func(identity []byte) ([]byte, error) { return o.psk(identity, begin) }))
+	}
+	if o.resumption != nil {
+		options = append(options, dtls.WithSessionStore(o.resumption))
 	}
 	if o.certificate != nil {
 		options = append(options, dtls.WithCertificates(*o.certificate))

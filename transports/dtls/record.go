@@ -166,21 +166,32 @@ func (h hello) suites() []byte {
 // (RFC 9146, 3), the longest if it names several; 0 if it takes none or its extensions are
 // malformed.
 func (h hello) connectionID() (longest int) {
+	longest, _ = h.readConnectionID()
+	return longest
+}
+
+// takesID reports whether the client offers to use a connection id.
+func (h hello) takesID() bool {
+	_, takes := h.readConnectionID()
+	return takes
+}
+
+func (h hello) readConnectionID() (longest int, takes bool) {
 	const kind = 54
 	if h.coreEnd == len(h.body) {
-		return 0
+		return 0, false
 	}
 	for b := h.body[h.coreEnd+2:]; len(b) >= 4; {
 		length := int(binary.BigEndian.Uint16(b[2:]))
 		if length > len(b)-4 {
-			return 0
+			return 0, false
 		}
 		if binary.BigEndian.Uint16(b) == kind && length > 0 {
-			longest = max(longest, length-1)
+			longest, takes = max(longest, length-1), true
 		}
 		b = b[4+length:]
 	}
-	return longest
+	return longest, takes
 }
 
 // appendHeader appends the header of a record that is not encrypted.

@@ -8,7 +8,9 @@ type Stats struct {
 	Connections, Handshaking int
 	// Handshakes have come to a good end, Failed have not.
 	Handshakes uint64
-	Failed     Failures
+	// Resumed are those of Handshakes that took up a session.
+	Resumed uint64
+	Failed  Failures
 	// CookiesSent are the HelloVerifyRequests sent; CookiesBad came in hellos but are not
 	// ours, or too old, or another address's.
 	CookiesSent, CookiesBad uint64
@@ -101,7 +103,7 @@ type Drops struct {
 
 // counters are what Stats is made from.
 type counters struct {
-	handshakes              atomic.Uint64
+	handshakes, resumed     atomic.Uint64
 	cookiesSent, cookiesBad atomic.Uint64
 	moved                   atomic.Uint64
 
@@ -124,6 +126,7 @@ func (l *Link) Stats() Stats {
 	s := Stats{Connections: len(l.byNumber), Handshaking: l.half}
 	l.mu.Unlock()
 	s.Handshakes, s.Moved = c.handshakes.Load(), c.moved.Load()
+	s.Resumed = c.resumed.Load()
 	s.CookiesSent, s.CookiesBad = c.cookiesSent.Load(), c.cookiesBad.Load()
 	f := &c.failed
 	s.Failed = Failures{

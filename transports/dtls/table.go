@@ -63,6 +63,9 @@ func (l *Link) establish(c *conn) error {
 	l.byAddr[c.at] = c
 	crowded = l.enlist(c)
 	l.counters.handshakes.Add(1)
+	if c.resumption.resumed() {
+		l.counters.resumed.Add(1)
+	}
 	l.mu.Unlock()
 
 	c.mu.Lock()
