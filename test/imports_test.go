@@ -46,7 +46,7 @@ var arrows = []arrow{
 	{from: "gateway/store/*", to: []string{"gateway/store", "gateway/planted"}},
 	{from: "gateway/admin", to: []string{"gateway"}},
 	{from: "gateway/forward", to: []string{"mqttsn", "transports"}},
-	{from: "gateway/doctor", to: []string{"transports/serial", "transports/serial/*", "broker/mqtt", "broker/remote"}},
+	{from: "gateway/doctor", to: []string{"transports/serial", "transports/serial/*", "broker/mqtt", "broker/remote", "gateway/secret"}},
 	{from: "gateway/dnssd"},
 	{from: "gateway/secret"},
 	{from: "gateway", to: []string{"gateway/session", "gateway/store", "gateway/secret", "mqttsn", "transports", "broker", "broker/auth"}},

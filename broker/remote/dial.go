@@ -5,6 +5,8 @@ import (
 	"crypto/sha256"
 	"crypto/tls"
 	"crypto/x509"
+	"errors"
+	"io"
 	"net"
 
 	"mqttsn-gateway/broker/websocket"
@@ -112,3 +114,13 @@ type secured struct {
 }
 
 func (s *secured) Close() error { return s.below.Close() }
+
+// Read takes the end of the connection for the end of the stream: brokers often close without
+// saying so in TLS, and what is cut off is seen from the length of the packet.
+func (s *secured) Read(p []byte) (int, error) {
+	n, err := s.Conn.Read(p)
+	if errors.Is(err, io.ErrUnexpectedEOF) {
+		err = io.EOF
+	}
+	return n, err
+}

@@ -101,6 +101,7 @@ func (c *conn) connect(r *broker.Request) error {
 		broker:     b,
 		id:         b.options.ClientIDPrefix + c.id,
 		clean:      r.CleanSession,
+		as:         r.As,
 		fresh:      fresh,
 		token:      r.Token,
 		stage:      joining,

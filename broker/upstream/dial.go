@@ -3,6 +3,7 @@ package upstream
 import (
 	"container/list"
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
@@ -10,6 +11,7 @@ import (
 	"time"
 
 	"mqttsn-gateway/broker"
+	"mqttsn-gateway/broker/remote"
 )
 
 // codeProtocolVersion says that the broker does not speak MQTT 5.
@@ -18,8 +20,19 @@ const codeProtocolVersion broker.Code = 0x84
 // refusal is why an attempt to connect failed.
 type refusal struct {
 	code    broker.Code
-	reached bool // the broker itself has refused
+	reached bool   // the broker itself has refused, or would have
+	reason  string // of those that are counted; "" for others
 	err     error
+}
+
+// unreachable is the refusal of a broker that cannot be reached.
+func unreachable(err error) *refusal {
+	r := &refusal{code: broker.CodeServerUnavailable, err: err}
+	var f *remote.Fault
+	if errors.As(err, &f) {
+		r.reason = string(f.Reason)
+	}
+	return r
 }
 
 func (r *refusal) Error() string { return r.err.Error() }
@@ -51,7 +64,7 @@ func (d *disconnected) complaint() bool {
 // than a number at a time; and none while the broker is known to be away.
 type dialer struct {
 	broker *Broker
-	dial   func(ctx context.Context, address string) (net.Conn, error)
+	dial   func(ctx context.Context, address string, cert *tls.Certificate) (net.Conn, error)
 
 	mu      sync.Mutex
 	ctx     context.Context // of Serve; nil before and after
@@ -66,10 +79,8 @@ type dialer struct {
 
 func (d *dialer) init(b *Broker) {
 	d.broker = b
-	// Keep alive is MQTT's: TCP's own would wake the machine for nothing.
-	tcp := &net.Dialer{KeepAliveConfig: net.KeepAliveConfig{Enable: false}, KeepAlive: -1}
-	d.dial = func(ctx context.Context, address string) (net.Conn, error) {
-		return tcp.DialContext(ctx, "tcp", address)
+	d.dial = func(ctx context.Context, address string, cert *tls.Certificate) (net.Conn, error) {
+		return b.papers.Load().dialer.Dial(ctx, b.places[address], cert)
 	}
 	rate := float64(b.options.ReconnectRate)
 	d.rate = bucket{rate: rate, burst: max(1, rate*tickTime.Seconds())}
@@ -188,11 +199,19 @@ func (d *dialer) attempt(ctx context.Context, s *session) {
 		d.done()
 		return
 	}
-	l, ack, failure := d.connect(trying, b.gate.target(), &h)
+	var l *line
+	var ack *incoming
+	papers := b.papers.Load()
+	cert, failure := papers.present(&h, s.client(), s.as)
+	if failure == nil {
+		l, ack, failure = d.connect(trying, b.gate.target(), &h, cert)
+		failure = papers.theirs(failure)
+	}
 	cancel()
 	d.done()
 	if failure != nil {
 		b.counts.remember(failure)
+		b.counts.refusedFor(failure)
 		s.failed(failure)
 		b.settle(true)
 		return
@@ -212,11 +231,9 @@ func (d *dialer) attempt(ctx context.Context, s *session) {
 }
 
 // connect makes one connection to the broker at address and waits for the CONNACK.
-func (d *dialer) connect(ctx context.Context, address string, h *hello) (*line, *incoming, *refusal) {
-	unreached := func(err error) (*line, *incoming, *refusal) {
-		return nil, nil, &refusal{code: broker.CodeServerUnavailable, err: err}
-	}
-	conn, err := d.dial(ctx, address)
+func (d *dialer) connect(ctx context.Context, address string, h *hello, cert *tls.Certificate) (*line, *incoming, *refusal) {
+	unreached := func(err error) (*line, *incoming, *refusal) { return nil, nil, unreachable(err) }
+	conn, err := d.dial(ctx, address, cert)
 	if err != nil {
 		return unreached(err)
 	}
@@ -224,8 +241,13 @@ func (d *dialer) connect(ctx context.Context, address string, h *hello) (*line, 
 	l.address = address
 	release := context.AfterFunc(ctx, func() { _ = conn.Close() })
 	var ack incoming
-	if _, err = conn.Write(appendConnect(nil, h)); err == nil {
-		err = l.in.next(&ack)
+	_, written := conn.Write(appendConnect(nil, h))
+	// What the broker has said before it closed the connection is there to be read even so.
+	if err = remote.Explain(l.in.foreign()); written != nil && !errors.As(err, new(*remote.Fault)) {
+		err = written
+	}
+	if err == nil {
+		err = remote.Explain(l.in.next(&ack))
 	}
 	if err == nil && ack.kind != kindConnack {
 		err = malformed(fmt.Sprintf("type %d instead of CONNACK", ack.kind))
@@ -245,9 +267,17 @@ func (d *dialer) connect(ctx context.Context, address string, h *hello) (*line, 
 		return nil, nil, &refusal{code: codeProtocolVersion, err: err}
 	case ctx.Err() != nil:
 		return unreached(fmt.Errorf("no answer to CONNECT: %w", ctx.Err()))
-	case err != nil:
+	case errors.As(err, new(*remote.Fault)):
+		return unreached(err)
+	case err != nil && d.broker.places[address].TLS():
 		return unreached(fmt.Errorf("no answer to CONNECT: %w (an MQTT 3.1.1 broker may do that)", err))
+	case err != nil:
+		return unreached(fmt.Errorf("no answer to CONNECT: %w (an MQTT 3.1.1 broker may do that, or a port for TLS: use mqtts:// or wss:// then)", err))
 	}
 	err = fmt.Errorf("the broker refuses the connection with reason code 0x%02X %s", byte(ack.code), ack.reason)
-	return nil, nil, &refusal{code: ack.code, reached: true, err: err}
+	refused := &refusal{code: ack.code, reached: true, err: err}
+	if permanent(ack.code) {
+		refused.reason = brokerRefusal
+	}
+	return nil, nil, refused
 }

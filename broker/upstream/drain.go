@@ -128,7 +128,7 @@ func (b *Broker) tickSpools(now time.Time) {
 // user already. It is nil if it is too late for that.
 func (b *Broker) drain(sp *spool) *session {
 	sp.mu.Lock()
-	s := &session{broker: b, id: b.options.ClientIDPrefix + sp.client, clean: sp.clean, accepted: sp.reached, spool: sp, stage: leaving, since: time.Now()}
+	s := &session{broker: b, id: b.options.ClientIDPrefix + sp.client, clean: sp.clean, as: sp.as, accepted: sp.reached, spool: sp, stage: leaving, since: time.Now()}
 	sp.mu.Unlock()
 	s.begin()
 	b.mu.Lock()

@@ -97,13 +97,18 @@ func TestFailoverFromBusyBroker(t *testing.T) {
 }
 
 func TestAddresses(t *testing.T) {
-	o := Options{URL: "mqtt://a, mqtt://b:7,mqtt://[::1]"}
-	if got, err := o.addresses(); err != nil || !slices.Equal(got, []string{"a:1883", "b:7", "[::1]:1883"}) {
+	o := Options{URL: "mqtt://a, mqtt://b:7,mqtts://[::1],wss://a"}
+	all, err := o.endpoints()
+	var got []string
+	for _, e := range all {
+		got = append(got, address(e))
+	}
+	if err != nil || !slices.Equal(got, []string{"a:1883", "b:7", "mqtts://[::1]:8883", "wss://a:443/mqtt"}) {
 		t.Errorf("%q, %v", got, err)
 	}
-	for _, url := range []string{"mqtt://a,", ",mqtt://a", "mqtt://a,mqtt://a:1883", "mqtt://a;mqtt://b", "mqtt://a mqtt://b"} {
-		if got, err := (Options{URL: url}).addresses(); err == nil {
-			t.Errorf("%q is taken for %q", url, got)
+	for _, url := range []string{"mqtt://a,", ",mqtt://a", "mqtt://a,mqtt://a:1883", "ws://a,ws://a:80/mqtt", "mqtt://a;mqtt://b", "mqtt://a mqtt://b"} {
+		if got, err := (Options{URL: url}).endpoints(); err == nil {
+			t.Errorf("%q is taken for %v", url, got)
 		}
 	}
 }

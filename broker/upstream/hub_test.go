@@ -2,6 +2,7 @@ package upstream
 
 import (
 	"context"
+	"crypto/tls"
 	"log/slog"
 	"net"
 	"slices"
@@ -314,7 +315,9 @@ func (h *hub) begin(o Options, st store.Store) *process {
 	if err != nil {
 		h.t.Fatal(err)
 	}
-	b.dialer.dial = h.dial
+	b.dialer.dial = func(ctx context.Context, address string, _ *tls.Certificate) (net.Conn, error) {
+		return h.dial(ctx, address)
+	}
 	p.Broker = b
 	ctx, cancel := context.WithCancel(context.Background())
 	p.cancel = cancel

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"mqttsn-gateway/broker/mqtt"
+	"mqttsn-gateway/broker/remote"
 )
 
 const (
@@ -255,6 +256,15 @@ func (f *frames) next(in *incoming) error {
 		return noEOF(err)
 	}
 	return decode(in, head, body.Bytes())
+}
+
+// foreign says what the other side speaks if its first octets are not MQTT's.
+func (f *frames) foreign() error {
+	head, err := f.r.Peek(2)
+	if err != nil {
+		return err
+	}
+	return remote.Foreign(head)
 }
 
 // more reports whether a whole packet has been received and not yet read.

@@ -127,3 +127,11 @@ func TestEverythingThroughMosquitto(t *testing.T) {
 		t.Fatalf("%+v", st)
 	}
 }
+
+// hashPasswords does what mosquitto_passwd -U does.
+func hashPasswords(t testing.TB, file string) {
+	t.Helper()
+	if out, err := exec.Command("mosquitto_passwd", "-U", file).CombinedOutput(); err != nil {
+		t.Fatalf("mosquitto_passwd: %v %s", err, out)
+	}
+}

@@ -7,8 +7,6 @@ import (
 	"strings"
 	"time"
 	"unicode/utf8"
-
-	"mqttsn-gateway/gateway/secret"
 )
 
 // The values of Options.Mode.
@@ -19,8 +17,11 @@ const (
 
 // Options are the settings of the way to a broker elsewhere.
 type Options struct {
-	// URL of the broker, mqtt://HOST or mqtt://HOST:PORT; the port is 1883 if none is
-	// given. The broker has to speak MQTT 5. Several, separated by commas, are brokers that
+	// URL of the broker: mqtt://HOST, mqtts://HOST (TLS), ws://HOST/PATH (WebSocket) or
+	// wss://HOST/PATH (both). After HOST may stand :PORT, which is 1883, 8883, 80 or 443 if it
+	// is not given; PATH is then mqtt. The broker has to speak MQTT 5. Its certificate is
+	// verified; ?insecure_skip_verify=true at the end of mqtts or wss turns that off, for tests:
+	// anybody on the way can be the broker then. Several, separated by commas, are brokers that
 	// can stand in for each other: all clients are connected with the first one that can be
 	// reached, and stay there until it is lost; then the next one is tried. The flag
 	// --broker URL, which may be repeated, sets it. No default.
@@ -40,12 +41,36 @@ type Options struct {
 	// Two gateways at one broker need different ones. Default: a random one, which is kept in
 	// the state directory.
 	ClientID string `mapstructure:"client_id"`
-	// Username that every connection presents to the broker. Default none.
+	// Username that connections present to the broker. In it ${clientid} stands for the
+	// device's own client id, ${user} for its user and ${identity} for the identity that it has
+	// proven; a device of which that is not known is refused. The gateway's own connections
+	// present nothing then: see health_interval. Default none.
 	Username string `mapstructure:"username"`
 	// PasswordFile is a file with the password that goes with Username; one line break
 	// at its end is ignored. Only its owner and group may have access to it, and only
-	// the owner may write it. It is read once, at start. Default none.
+	// the owner may write it. It is read at start and at each reload. Default none.
 	PasswordFile string `mapstructure:"password_file"`
+	// CredentialsFile has a line CLIENTID:USERNAME:PASSWORD for each device that presents
+	// something of its own to the broker; \: and \\ are a colon and a backslash in the first two.
+	// Devices without a line present the username and password that all share; if there is none
+	// they are refused. At most 1000000 lines of 150 octets of memory each, 64 MB. Who
+	// may access it, and when it is read: as with PasswordFile. Default none.
+	CredentialsFile string `mapstructure:"credentials_file"`
+	// CAFile has the certificates, in PEM form, of the authorities that a broker's certificate
+	// may come from, instead of those that the system trusts. Default none.
+	CAFile string `mapstructure:"ca_file"`
+	// CertificateFile has the certificate (ECDSA or RSA) with its chain that is shown to a
+	// broker that wants to see one, and KeyFile its key, as secret as PasswordFile. In both,
+	// ${clientid} stands for the device's own client id: so each has its own, read for each
+	// connection. A device whose files cannot be read is refused. Default none.
+	CertificateFile string `mapstructure:"certificate_file"`
+	KeyFile         string `mapstructure:"key_file"`
+	// ServerName is the name that TLS asks for (SNI) and that the broker's certificate has to
+	// have, if it is not the one in URL. Default: that.
+	ServerName string `mapstructure:"server_name"`
+	// ALPN is the protocol that TLS asks for, at most 255 octets: AWS IoT wants x-amzn-mqtt-ca
+	// at port 443. Default none.
+	ALPN string `mapstructure:"alpn"`
 	// ClientIDPrefix is put before every ClientID to make the client id at the broker.
 	// Two gateways at one broker that serve different devices with equal ClientIDs need
 	// different prefixes; gateways between which devices roam need the same. Default
@@ -107,7 +132,8 @@ type Options struct {
 	WillTimeout time.Duration `mapstructure:"will_timeout"`
 	// HealthInterval is how often the gateway asks the broker for a sign of life, over a
 	// connection of its own, in whole seconds, 1s to 10m. An outage is noticed after at
-	// most three times as long. Default 5s.
+	// most three times as long. If only devices have something to present to the broker, it
+	// makes a connection that often instead, without CONNECT. Default 5s.
 	HealthInterval time.Duration `mapstructure:"health_interval"`
 	// Durability says when a QoS 1 or 2 message of a device is acknowledged: with "spool"
 	// once it is in the store, from which it is sent to the broker, also while the broker is
@@ -170,9 +196,10 @@ func DefaultOptions() Options {
 }
 
 // Validate reports the first setting that cannot work: its key, its value and what is
-// allowed. The password file is not opened, and nothing is dialled.
+// allowed. No file is opened, and nothing is dialled.
 func (o Options) Validate() error {
-	if _, err := o.addresses(); err != nil {
+	endpoints, err := o.endpoints()
+	if err != nil {
 		return err
 	}
 	if o.Mode != Transparent && o.Mode != Aggregating {
@@ -184,8 +211,8 @@ func (o Options) Validate() error {
 	if len(o.ClientIDPrefix) > 128 {
 		return fmt.Errorf("client_id_prefix: %d octets are not allowed: at most 128", len(o.ClientIDPrefix))
 	}
-	if o.PasswordFile != "" && o.Username == "" {
-		return fmt.Errorf("password_file: %q is of no use without username", o.PasswordFile)
+	if err := o.validatePapers(overTLS(endpoints)); err != nil {
+		return err
 	}
 	for _, n := range []struct {
 		key             string
@@ -268,16 +295,4 @@ func (o Options) spools(stored bool) (bool, error) {
 		}
 	}
 	return stored && o.Durability != "through", nil
-}
-
-// readPassword reads the password, after a look at who else may read it.
-func (o Options) readPassword() ([]byte, error) {
-	if o.PasswordFile == "" {
-		return nil, nil
-	}
-	password, err := secret.ReadPassword(o.PasswordFile)
-	if err != nil {
-		return nil, fmt.Errorf("password_file: %w", err)
-	}
-	return password, nil
 }

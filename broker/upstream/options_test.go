@@ -20,7 +20,6 @@ func TestValidate(t *testing.T) {
 		change func(*Options)
 	}{
 		{"url: \"\"", func(o *Options) { o.URL = "" }},
-		{"url: \"mqtts://b\" is not allowed: TLS", func(o *Options) { o.URL = "mqtts://b" }},
 		{"url: \"http://b\"", func(o *Options) { o.URL = "http://b" }},
 		{"url: \"b:1883\"", func(o *Options) { o.URL = "b:1883" }},
 		{"the host is missing", func(o *Options) { o.URL = "mqtt://:1883" }},
@@ -63,7 +62,7 @@ func TestAddress(t *testing.T) {
 		"mqtt://[::1]": "[::1]:1883", "mqtt://[fe80::1%25eth0]:7": "[fe80::1%eth0]:7",
 	} {
 		o := Options{URL: url}
-		if got, err := o.addresses(); err != nil || len(got) != 1 || got[0] != want {
+		if got, err := o.endpoints(); err != nil || len(got) != 1 || address(got[0]) != want {
 			t.Errorf("%s: %q %v, want %q", url, got, err, want)
 		}
 	}
@@ -88,7 +87,7 @@ func TestPasswordFile(t *testing.T) {
 			}
 			return nil, err
 		}
-		return b.password, nil
+		return b.papers.Load().password, nil
 	}
 	if _, err := New(o, nil, slog.New(slog.DiscardHandler)); err == nil || !strings.HasPrefix(err.Error(), "password_file: ") {
 		t.Errorf("no file: %v", err)

@@ -2,6 +2,7 @@ package upstream
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"log/slog"
 	"net"
@@ -49,7 +50,7 @@ func inWorld(t *testing.T, o Options, f func(w *world)) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		b.dialer.dial = func(ctx context.Context, _ string) (net.Conn, error) { return w.dial(ctx) }
+		b.dialer.dial = func(ctx context.Context, _ string, _ *tls.Certificate) (net.Conn, error) { return w.dial(ctx) }
 		w.b = b
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan error, 1)

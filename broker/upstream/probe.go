@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"mqttsn-gateway/broker"
+	"mqttsn-gateway/broker/remote"
 )
 
 // probe holds the gateway's own connection, which carries nothing but PINGREQs. Of several
@@ -24,7 +25,7 @@ func (b *Broker) probe(ctx context.Context) {
 	for ctx.Err() == nil {
 		address := b.brokers[at]
 		trying, cancel := context.WithTimeout(ctx, b.options.HealthInterval)
-		l, _, failure := b.dialer.connect(trying, address, &h)
+		l, failure := b.look(trying, address, &h)
 		cancel()
 		if ctx.Err() != nil {
 			if l != nil {
@@ -34,6 +35,13 @@ func (b *Broker) probe(ctx context.Context) {
 		}
 		bound := b.options.HealthInterval
 		switch {
+		case failure == nil && l == nil:
+			failures, tried = 0, 0
+			b.moveTo(address)
+			if !pause(ctx, b.options.HealthInterval) {
+				return
+			}
+			continue
 		case failure == nil:
 			failures, tried = 0, 0
 			b.moveTo(address)
@@ -67,6 +75,32 @@ func (b *Broker) probe(ctx context.Context) {
 			return
 		}
 	}
+}
+
+// look makes the gateway's own connection. Where only devices have something to present, as
+// with brokers in the cloud, there is nobody whom it could be of: then it looks whether the
+// broker takes connections, closes the one that it has made, and returns no line.
+func (b *Broker) look(ctx context.Context, address string, h *hello) (*line, *refusal) {
+	p := b.papers.Load()
+	if !b.options.DevicesOnly() {
+		h.username, h.password = string(p.username), p.password
+		l, _, failure := b.dialer.connect(ctx, address, h, p.cert)
+		if failure != nil {
+			b.counts.refusedFor(failure)
+		}
+		return l, failure
+	}
+	conn, err := b.dialer.dial(ctx, address, p.cert)
+	if err == nil {
+		_ = conn.Close()
+		return nil, nil
+	}
+	failure := unreachable(err)
+	if p.certificate.varies() && failure.reason == string(remote.CertificateRefused) {
+		return nil, nil // it is there, and wants to see one
+	}
+	b.counts.refusedFor(failure)
+	return nil, failure
 }
 
 // standIn reports whether another broker is to be tried for one that refuses the probe

@@ -37,9 +37,10 @@ const (
 // Abandon or Closed. It lives through any number of lines.
 type session struct {
 	broker *Broker
-	id     string       // the client id at the broker
-	clean  bool         // nothing is to be kept when it ends
-	fresh  bool         // nothing is to be found when it starts
+	id     string // the client id at the broker
+	clean  bool   // nothing is to be kept when it ends
+	fresh  bool   // nothing is to be found when it starts
+	as     broker.Principal
 	token  broker.Token // of the Connect
 
 	element *list.Element // its place in the dialer's queue; guarded by the dialer
@@ -95,6 +96,9 @@ func (s *session) hello(cancel context.CancelFunc) (hello, bool) {
 	return h, true
 }
 
+// client is the ClientID of the device.
+func (s *session) client() string { return s.id[len(s.broker.options.ClientIDPrefix):] }
+
 // up takes over a line that the broker has accepted. It reports false if nobody wants it
 // any more.
 func (s *session) up(l *line, ack *incoming) bool {
@@ -107,6 +111,7 @@ func (s *session) up(l *line, ack *incoming) bool {
 	counts := &s.broker.counts
 	s.line, s.since, s.limits = l, l.born, ack.limits
 	s.welcome = true
+	s.broker.shunned.forgive(s.id)
 	if !s.accepted {
 		s.accepted = true
 		counts.connects.Add(1)
@@ -145,6 +150,10 @@ func (s *session) failed(e *refusal) {
 	}
 	s.failures++
 	lasting := e.reached && !e.code.Transient()
+	if lasting {
+		o := &s.broker.options
+		s.broker.shunned.note(s.id, e.code, o.ReconnectMin, o.ReconnectMax)
+	}
 	switch {
 	case s.stage == joining && (e.reached || e.code == codeProtocolVersion):
 		s.broker.notice(e.code, "the broker refuses a client", "client", s.id, "reason", e)

@@ -18,7 +18,7 @@ func (s *session) enterSpool(first bool) {
 		// Its session was to end, unless the client does not know that we were away.
 		s.clean, s.fresh = sp.persist, !sp.persist
 	}
-	sp.clean, sp.ended = s.clean, time.Time{}
+	sp.clean, sp.ended, sp.as = s.clean, time.Time{}, s.as
 	if s.fresh {
 		sp.reached, sp.unsure, sp.persist = false, false, false
 	}

@@ -26,12 +26,16 @@ type Stats struct {
 	Published            uint64 // messages sent to the broker, each once
 	Answered             uint64 // QoS 1 and 2 messages that the broker has taken
 	Failed               map[broker.Code]uint64
-	Uncertain            uint64 // QoS 2 messages of which nobody knows whether the broker passed them on
-	LostQoS0             uint64 // QoS 0 messages that a lost connection took with it
-	Delivered            uint64 // messages passed to the gateway
-	Repeated             uint64 // messages that came again and were not passed on again
-	Malformed            uint64 // messages with a topic that is none, refused
-	Wills, WillsLost     uint64 // to publish, and not published in time
+	// Refused counts connections to the broker that could not be made, by reason: those of
+	// package remote, and not_authorized (the broker refuses what was presented),
+	// no_credentials, no_certificate and bad_client_id (there was nothing to present).
+	Refused          map[string]uint64
+	Uncertain        uint64 // QoS 2 messages of which nobody knows whether the broker passed them on
+	LostQoS0         uint64 // QoS 0 messages that a lost connection took with it
+	Delivered        uint64 // messages passed to the gateway
+	Repeated         uint64 // messages that came again and were not passed on again
+	Malformed        uint64 // messages with a topic that is none, refused
+	Wills, WillsLost uint64 // to publish, and not published in time
 	// Spooled counts messages taken into the store for the broker, Drained those that the
 	// broker has taken from there, SpoolExpired those that were older than max_message_age.
 	// SpooledNow and SpooledOctets are what is in the store, Oldest is when the oldest of it
@@ -61,6 +65,7 @@ type counts struct {
 	robbed                atomic.Int64 // sessions with a robbery under way
 
 	mu      sync.Mutex
+	refused map[string]uint64
 	trouble error
 	at      time.Time
 }
@@ -93,7 +98,7 @@ func (b *Broker) Stats() Stats {
 	st.SpooledNow, st.SpooledOctets = int(c.spooledNow.Load()), int(c.octetsNow.Load())
 	st.DeadLetters, st.DeadLettersNow = c.deadLetters.Load(), b.deadLetters.count()
 	st.Kept, st.KeptExpired, st.Damaged = c.kept.Load(), c.expiredDown.Load(), c.damaged.Load()
-	st.Oldest = b.oldest()
+	st.Oldest, st.Refused = b.oldest(), c.refusals()
 	for code := range c.failed {
 		if n := c.failed[code].Load(); n > 0 {
 			st.Failed[broker.Code(code)] = n

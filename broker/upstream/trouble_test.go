@@ -15,8 +15,8 @@ import (
 func TestConnackCodesArePassedOn(t *testing.T) {
 	f := startFake(t)
 	b := serve(t, quick(f.address))
-	d := b.open(t, "c")
 	for i, code := range []byte{0x87, 0x97, 0x88, 0x86, 0x9F, 0x85} {
+		d := b.open(t, string(rune('a'+i)))
 		d.do(broker.Request{Op: broker.Connect, Token: broker.Token(i)})
 		f.next().connack(code, false, nil)
 		d.answer(broker.Token(i), broker.Code(code))

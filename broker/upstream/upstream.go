@@ -9,9 +9,11 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"mqttsn-gateway/broker"
+	"mqttsn-gateway/broker/remote"
 	"mqttsn-gateway/gateway/store"
 )
 
@@ -26,7 +28,9 @@ const (
 type Broker struct {
 	options  Options
 	brokers  []string // their addresses, in the order in which they are tried
-	password []byte
+	places   map[string]remote.Endpoint
+	papers   atomic.Pointer[papers]
+	shunned  shunned
 	log      *slog.Logger
 	store    store.Store // nil: nothing survives this process
 	spooling bool        // QoS 1 and 2 messages go through the store
@@ -56,13 +60,13 @@ type Broker struct {
 }
 
 // New makes a Broker, which Serve sets to work. The options are validated and the
-// password file is read; nothing is dialled. What has to survive a crash is kept in st, if it
+// files that they name are read; nothing is dialled. What has to survive a crash is kept in st, if it
 // is not nil.
 func New(o Options, st store.Store, log *slog.Logger) (*Broker, error) {
 	if err := o.Validate(); err != nil {
 		return nil, err
 	}
-	brokers, err := o.addresses()
+	endpoints, err := o.endpoints()
 	if err != nil {
 		return nil, err
 	}
@@ -70,14 +74,20 @@ func New(o Options, st store.Store, log *slog.Logger) (*Broker, error) {
 	if err != nil {
 		return nil, err
 	}
-	password, err := o.readPassword()
+	papers, err := o.readPapers()
 	if err != nil {
 		return nil, err
+	}
+	var brokers []string
+	places := make(map[string]remote.Endpoint)
+	for _, e := range endpoints {
+		brokers = append(brokers, address(e))
+		places[address(e)] = e
 	}
 	b := &Broker{
 		options:   o,
 		brokers:   brokers,
-		password:  password,
+		places:    places,
 		store:     st,
 		log:       log.With("broker", strings.Join(brokers, ",")),
 		sessions:  make(map[*session]struct{}),
@@ -89,6 +99,7 @@ func New(o Options, st store.Store, log *slog.Logger) (*Broker, error) {
 		undrained: make(map[*spool]struct{}),
 		swept:     time.Now(),
 	}
+	b.papers.Store(papers)
 	b.feeder.init(&b.options)
 	if st != nil {
 		b.numbers.store = st
@@ -118,6 +129,7 @@ func (b *Broker) Up() bool {
 // once.
 func (b *Broker) Serve(ctx context.Context, wake func()) error {
 	b.wake = wake
+	b.warn()
 	serving, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	defer cancel()
 	var parts sync.WaitGroup
@@ -208,6 +220,12 @@ func (b *Broker) admit(s *session) bool {
 		s.useless()
 		return true
 	}
+	if code, refused := b.shunned.refuses(s.id); refused {
+		s.mu.Lock()
+		s.refuse(code)
+		s.mu.Unlock()
+		return true
+	}
 	if before == nil && s.fresh && s.spool != nil {
 		before = s.finisher()
 	}
@@ -253,8 +271,6 @@ func (b *Broker) remove(s *session) {
 func (b *Broker) hello(clientID string) hello {
 	return hello{
 		clientID:       clientID,
-		username:       b.options.Username,
-		password:       b.password,
 		receiveMaximum: b.options.ReceiveMaximum,
 		maxPacket:      b.options.MaxPacketSize,
 	}

@@ -113,6 +113,7 @@ type knowledge struct {
 	reached bool // the broker has accepted the client
 	unsure  bool // the broker may hold identifiers that we know nothing of
 	ended   time.Time
+	as      broker.Principal // on whose behalf it acted last
 }
 
 func (k *knowledge) sessionValue() []byte {
@@ -122,7 +123,11 @@ func (k *knowledge) sessionValue() []byte {
 			flags |= 1 << i
 		}
 	}
-	return binary.AppendUvarint([]byte{valueVersion, flags}, millis(k.ended))
+	b := binary.AppendUvarint([]byte{valueVersion, flags}, millis(k.ended))
+	if k.as != (broker.Principal{}) {
+		b = store.AppendString(store.AppendString(b, k.as.User), k.as.Identity)
+	}
+	return b
 }
 
 func readKnowledge(value []byte) (k knowledge, err error) {
@@ -132,6 +137,9 @@ func readKnowledge(value []byte) (k knowledge, err error) {
 	}
 	flags := d.Byte()
 	k = knowledge{clean: flags&1 != 0, persist: flags&2 != 0, reached: flags&4 != 0, unsure: flags&8 != 0, ended: instant(d.Uint())}
+	if d.More() {
+		k.as = broker.Principal{User: d.String(), Identity: d.String()}
+	}
 	if flags > 15 {
 		return k, store.ErrValue
 	}

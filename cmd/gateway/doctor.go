@@ -87,6 +87,12 @@ func examine(ctx context.Context, c config.Config, origins config.Origins, wrong
 			URL:          url,
 			Username:     c.Broker.Username,
 			PasswordFile: c.Broker.PasswordFile,
+			CAFile:       c.Broker.CAFile,
+			Certificate:  c.Broker.CertificateFile,
+			Key:          c.Broker.KeyFile,
+			ServerName:   c.Broker.ServerName,
+			ALPN:         c.Broker.ALPN,
+			DevicesOnly:  c.Broker.DevicesOnly(),
 			ClientID:     c.Broker.ClientIDPrefix + "mqttsn-gateway-doctor-" + rand.Text()[:8],
 			Timeout:      c.Broker.ConnectTimeout,
 		}))

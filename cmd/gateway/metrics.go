@@ -86,11 +86,13 @@ func upstreamMetrics(b *upstream.Broker) admin.Source {
 	const (
 		clients  = "mqttsn_gateway_upstream_clients"
 		failures = "mqttsn_gateway_upstream_failures_total"
+		refused  = "mqttsn_gateway_upstream_refused_total"
 	)
 	return admin.Source{
 		Families: append(families(upstreamTable),
 			admin.Family{Name: clients, Help: "Clients by state of their connection to the broker.", Kind: admin.Gauge, Labels: []string{"state"}},
-			admin.Family{Name: failures, Help: "Requests that the broker or the way to it refused, by MQTT 5 reason code.", Kind: admin.Counter, Labels: []string{"code"}}),
+			admin.Family{Name: failures, Help: "Requests that the broker or the way to it refused, by MQTT 5 reason code.", Kind: admin.Counter, Labels: []string{"code"}},
+			admin.Family{Name: refused, Help: "Connections to the broker that could not be made, by reason: what is wrong with TLS or WebSocket, or with what a device has to present.", Kind: admin.Counter, Labels: []string{"reason"}}),
 		Collect: func(emit admin.Emit) {
 			st := b.Stats()
 			emitAll(upstreamTable, st, emit)
@@ -101,6 +103,10 @@ func upstreamMetrics(b *upstream.Broker) admin.Source {
 			st.Failed[broker.CodeUnspecified] += 0 // there from the first scrape on
 			for code, n := range st.Failed {
 				emit(failures, float64(n), fmt.Sprintf("0x%02X", byte(code)))
+			}
+			st.Refused["not_authorized"] += 0
+			for reason, n := range st.Refused {
+				emit(refused, float64(n), reason)
 			}
 		},
 	}

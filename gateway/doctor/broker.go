@@ -1,26 +1,36 @@
 package doctor
 
 import (
-	"bytes"
+	"bufio"
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
 	"net"
-	"net/url"
-	"os"
 	"time"
 
 	"mqttsn-gateway/broker/mqtt"
+	"mqttsn-gateway/broker/remote"
+	"mqttsn-gateway/gateway/secret"
 )
 
 // Upstream is an MQTT broker elsewhere, and how the gateway presents itself to it.
 type Upstream struct {
-	URL          string // mqtt://HOST or mqtt://HOST:PORT
+	URL          string // as in broker.url, of one broker
 	Username     string
 	PasswordFile string
-	ClientID     string        // for the check; no client in use may have it
-	Timeout      time.Duration // for all of it; 0 is 10 s
+	CAFile       string // "" for the system's authorities
+	Certificate  string // the file with the gateway's certificate; "" if it has none
+	Key          string // and with its key
+	ServerName   string
+	ALPN         string
+	// DevicesOnly: only devices have something to present to the broker, so there is no
+	// CONNECT that the gateway could send for itself.
+	DevicesOnly bool
+	ClientID    string        // for the check; no client in use may have it
+	Timeout     time.Duration // for all of it; 0 is 10 s
 }
 
 // Broker looks whether a broker can be reached and takes the gateway: its name resolves,
@@ -37,22 +47,26 @@ func Broker(ctx context.Context, u Upstream) Finding {
 	if t != nil {
 		return t.finding(Fail, subject)
 	}
+	if u.DevicesOnly {
+		return Finding{Status: OK, Subject: subject, Text: "takes connections; whether it accepts a device is not known before one connects"}
+	}
 	return Finding{Status: OK, Subject: subject, Text: "accepts the gateway (MQTT 5)"}
 }
 
 // trouble is what is wrong with the broker; nil if nothing.
 func (u Upstream) trouble(ctx context.Context) *trouble {
-	address, err := u.resolve()
+	e, err := remote.Parse(u.URL)
 	if err != nil {
-		return &trouble{cause: err.Error(), fixes: []string{"write it as mqtt://HOST:PORT: --broker URL"}}
+		return &trouble{cause: "is no address of a broker", fixes: []string{"write it as mqtt://HOST:PORT or mqtts://HOST:PORT: --broker URL"}}
 	}
-	var password []byte
-	if u.PasswordFile != "" {
-		if password, err = readPassword(u.PasswordFile); err != nil {
-			return &trouble{cause: "its password cannot be read: " + err.Error(), fixes: []string{"name a file that this user can read: --set broker.password_file=FILE"}}
-		}
+	way, t := u.way(e)
+	if t != nil {
+		return t
 	}
-	code, err := u.ask(ctx, address, password, mqtt.V5)
+	if u.DevicesOnly {
+		return way.try(ctx)
+	}
+	code, err := u.ask(ctx, way, mqtt.V5)
 	switch {
 	case err == nil && !code.Failed():
 		return nil
@@ -60,40 +74,57 @@ func (u Upstream) trouble(ctx context.Context) *trouble {
 		return u.refused(code)
 	case answered(err):
 		// Not the answer to an MQTT 5 CONNECT: is it one of the version before?
-		if _, old := u.ask(ctx, address, password, mqtt.V311); old == nil {
+		if _, old := u.ask(ctx, way, mqtt.V311); old == nil {
 			return oldBroker()
 		}
 	}
-	return unreachable(ctx, address, err)
+	return unreachable(ctx, e, err)
 }
 
-// resolve is the broker's address as HOST:PORT.
-func (u Upstream) resolve() (string, error) {
-	at, err := url.Parse(u.URL)
-	if err != nil || at.Hostname() == "" || at.Scheme != "mqtt" {
-		return "", errors.New("is no address of a broker")
-	}
-	port := at.Port()
-	if port == "" {
-		port = "1883"
-	}
-	return net.JoinHostPort(at.Hostname(), port), nil
+// way is how to get to a broker, and what to show there.
+type way struct {
+	endpoint remote.Endpoint
+	dialer   *remote.Dialer
+	cert     *tls.Certificate
+	password []byte
 }
 
-// readPassword reads a password; one line break at its end does not belong to it.
-func readPassword(file string) ([]byte, error) {
-	f, err := os.Open(file)
-	if err != nil {
-		return nil, err
+// way reads the files that are named.
+func (u Upstream) way(e remote.Endpoint) (*way, *trouble) {
+	w := &way{endpoint: e}
+	var err error
+	if u.PasswordFile != "" && !u.DevicesOnly {
+		if w.password, err = secret.ReadPassword(u.PasswordFile); err != nil {
+			return nil, &trouble{cause: "its password cannot be read: " + err.Error(), fixes: []string{"name a file that this user can read: --set broker.password_file=FILE"}}
+		}
 	}
-	defer f.Close()
-	const longest = 65535
-	text, err := io.ReadAll(io.LimitReader(f, longest+2))
-	if err != nil {
-		return nil, err
+	var roots *x509.CertPool
+	if u.CAFile != "" {
+		if roots, err = secret.Authorities(u.CAFile); err != nil {
+			return nil, &trouble{cause: "its authority cannot be read: " + err.Error(), fixes: []string{"name a file that this user can read: --set broker.ca_file=FILE"}}
+		}
 	}
-	text = bytes.TrimSuffix(text, []byte("\n"))
-	return bytes.TrimSuffix(text, []byte("\r")), nil
+	if u.Certificate != "" && !u.DevicesOnly {
+		if w.cert, err = secret.KeyPair(u.Certificate, u.Key); err != nil {
+			return nil, &trouble{cause: "the certificate for it cannot be read: " + err.Error(), fixes: []string{"name files that this user can read: --set broker.certificate_file=FILE --set broker.key_file=FILE"}}
+		}
+	}
+	w.dialer = remote.NewDialer(remote.Options{Roots: roots, ServerName: u.ServerName, ALPN: u.ALPN})
+	return w, nil
+}
+
+// try makes a connection without CONNECT. That the broker wants to see a certificate then is
+// as it should be.
+func (w *way) try(ctx context.Context) *trouble {
+	conn, err := w.dialer.Dial(ctx, w.endpoint, nil)
+	var f *remote.Fault
+	switch {
+	case err == nil:
+		_ = conn.Close()
+	case !errors.As(err, &f) || f.Reason != remote.CertificateRefused:
+		return unreachable(ctx, w.endpoint, err)
+	}
+	return nil
 }
 
 // answerError says that the broker was reached, and what it did instead of answering.
@@ -108,9 +139,8 @@ func answered(err error) bool {
 }
 
 // ask connects once and returns what the broker answers.
-func (u Upstream) ask(ctx context.Context, address string, password []byte, version mqtt.Version) (mqtt.Code, error) {
-	var dialer net.Dialer
-	conn, err := dialer.DialContext(ctx, "tcp", address)
+func (u Upstream) ask(ctx context.Context, w *way, version mqtt.Version) (mqtt.Code, error) {
+	conn, err := w.dialer.Dial(ctx, w.endpoint, w.cert)
 	if err != nil {
 		return 0, err
 	}
@@ -119,13 +149,21 @@ func (u Upstream) ask(ctx context.Context, address string, password []byte, vers
 	defer stop()
 	hello := mqtt.Connect{CleanStart: true, KeepAlive: 30, ClientID: []byte(u.ClientID)}
 	if u.Username != "" {
-		hello.Username, hello.Password = []byte(u.Username), password
+		hello.Username, hello.Password = []byte(u.Username), w.password
 	}
 	if _, err := conn.Write(hello.Append(nil, version)); err != nil {
 		return 0, &answerError{err}
 	}
 	const longest = 64 << 10
-	head, body, err := mqtt.NewReader(conn, longest).Next()
+	in := bufio.NewReader(conn)
+	first, err := in.Peek(2)
+	if err != nil {
+		return 0, &answerError{remote.Explain(err)}
+	}
+	if err := remote.Foreign(first); err != nil {
+		return 0, err
+	}
+	head, body, err := mqtt.NewReader(in, longest).Next()
 	if err != nil {
 		return 0, &answerError{err}
 	}
@@ -184,15 +222,23 @@ func (u Upstream) refused(code mqtt.Code) *trouble {
 }
 
 // unreachable is for a broker that has not said what is wrong.
-func unreachable(ctx context.Context, address string, err error) *trouble {
-	host, port, _ := net.SplitHostPort(address)
+func unreachable(ctx context.Context, e remote.Endpoint, err error) *trouble {
+	address, host, port := e.Address(), e.Host, e.Port
+	var fault *remote.Fault
+	if errors.As(err, &fault) {
+		return &trouble{cause: fault.What, fixes: []string{fault.Fix}}
+	}
+	checkPort := "check the port: MQTT without TLS is usually at 1883; with TLS, usually at 8883, write mqtts://HOST"
+	if e.TLS() {
+		checkPort = "check the port: MQTT over TLS is usually at 8883"
+	}
 	var dns *net.DNSError
 	var timeout net.Error
 	switch {
 	case errors.As(err, &dns):
 		return &trouble{
 			cause: "the name " + foreign(host) + " cannot be resolved: " + dns.Err,
-			fixes: []string{"check its spelling and this machine's name server: getent hosts " + quote(host), "or write an address: --broker mqtt://ADDRESS:" + port},
+			fixes: []string{"check its spelling and this machine's name server: getent hosts " + quote(host), "or write an address: --broker " + e.Scheme + "://ADDRESS:" + port},
 		}
 	case errors.Is(err, errRefused):
 		return &trouble{
@@ -207,11 +253,11 @@ func unreachable(ctx context.Context, address string, err error) *trouble {
 		if errors.Is(err, io.EOF) {
 			cause = "takes the connection and closes it again: it wants TLS, has no more room, or is no MQTT broker"
 		}
-		return &trouble{cause: cause, fixes: []string{"check the port: MQTT without TLS is usually at 1883", "look at the broker's own log"}}
+		return &trouble{cause: cause, fixes: []string{checkPort, "look at the broker's own log"}}
 	case answered(err):
 		return &trouble{
 			cause: "takes the connection and says nothing: it wants TLS, or hangs",
-			fixes: []string{"check the port: MQTT without TLS is usually at 1883", "look at the broker's own log"},
+			fixes: []string{checkPort, "look at the broker's own log"},
 		}
 	case ctx.Err() != nil, errors.As(err, &timeout) && timeout.Timeout():
 		return &trouble{

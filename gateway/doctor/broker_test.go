@@ -2,13 +2,17 @@ package doctor
 
 import (
 	"context"
+	"crypto/tls"
 	"io"
 	"net"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"mqttsn-gateway/broker/mqtt"
+	"mqttsn-gateway/broker/remote"
+	"mqttsn-gateway/test/pki"
 )
 
 // serve accepts connections and has answer deal with each, until the test ends.
@@ -122,7 +126,8 @@ func TestBrokerIsNone(t *testing.T) {
 			}
 		}, []string{"speaks MQTT 3.1.1 and not MQTT 5"}},
 		{"closes", func(c net.Conn) { connect(t, c) }, []string{"closes it again", "usually at 1883"}},
-		{"HTTP", func(c net.Conn) { connect(t, c); c.Write([]byte("HTTP/1.1 400 Bad Request\r\n\r\n")) }, []string{"does not answer as an MQTT broker does", "usually at 1883"}},
+		{"HTTP", func(c net.Conn) { connect(t, c); c.Write([]byte("HTTP/1.1 400 Bad Request\r\n\r\n")) }, []string{"this port speaks HTTP", "use ws://"}},
+		{"TLS", func(c net.Conn) { connect(t, c); c.Write([]byte{0x15, 3, 3, 0, 2, 2, 70}) }, []string{"this port speaks TLS", "use mqtts://"}},
 		{"another packet", func(c net.Conn) { connect(t, c); c.Write((&mqtt.Pingresp{}).Append(nil, mqtt.V5)) }, []string{"does not answer as an MQTT broker does", "PINGRESP"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -152,13 +157,60 @@ func TestBrokerUnreachable(t *testing.T) {
 		want(t, Broker(t.Context(), Upstream{URL: url}), Fail, "is no address of a broker", "--broker URL")
 	}
 	dns := &net.DNSError{Err: "no such host", Name: "brokr"}
-	want(t, unreachable(t.Context(), "brokr:1883", dns).finding(Fail, "x"), Fail, "the name brokr cannot be resolved: no such host", "getent hosts brokr")
+	want(t, unreachable(t.Context(), remote.Endpoint{Scheme: "mqtts", Host: "brokr", Port: "7"}, dns).finding(Fail, "x"), Fail, "the name brokr cannot be resolved: no such host", "getent hosts brokr", "--broker mqtts://ADDRESS:7")
 	gone, cancel := context.WithCancel(t.Context())
 	cancel()
-	want(t, unreachable(gone, "10.0.0.1:1883", gone.Err()).finding(Fail, "x"), Fail, "no answer from 10.0.0.1:1883", "ping -c 3 10.0.0.1")
-	want(t, unreachable(t.Context(), "10.0.0.1:1883", &net.OpError{Op: "dial", Err: os.ErrInvalid}).finding(Fail, "x"), Fail, "cannot be reached", "ip route get 10.0.0.1")
-	// An address without a port means 1883.
-	if got, err := (Upstream{URL: "mqtt://[::1]"}).resolve(); err != nil || got != "[::1]:1883" {
-		t.Errorf("got %q, %v", got, err)
+	at := remote.Endpoint{Scheme: "mqtt", Host: "10.0.0.1", Port: "1883"}
+	want(t, unreachable(gone, at, gone.Err()).finding(Fail, "x"), Fail, "no answer from 10.0.0.1:1883", "ping -c 3 10.0.0.1")
+	want(t, unreachable(t.Context(), at, &net.OpError{Op: "dial", Err: os.ErrInvalid}).finding(Fail, "x"), Fail, "cannot be reached", "ip route get 10.0.0.1")
+}
+
+// overTLS is serve over TLS.
+func overTLS(t *testing.T, c *tls.Config, answer func(net.Conn)) (url string) {
+	t.Helper()
+	return strings.Replace(serve(t, func(conn net.Conn) {
+		over := tls.Server(conn, c)
+		if over.Handshake() == nil {
+			answer(over)
+			_ = over.CloseWrite()
+		}
+	}), "mqtt:", "mqtts:", 1)
+}
+
+func TestBrokerOverTLS(t *testing.T) {
+	ca, other := pki.New(t, "authority"), pki.New(t, "another")
+	pair, old, us := ca.Issue("broker", nil), ca.Issue("broker", pki.Expired), ca.Issue("us", nil)
+	plain := &tls.Config{Certificates: []tls.Certificate{pair.TLS}, MinVersion: tls.VersionTLS12}
+	expired := &tls.Config{Certificates: []tls.Certificate{old.TLS}, MinVersion: tls.VersionTLS12}
+	mutual := plain.Clone()
+	mutual.ClientAuth, mutual.ClientCAs = tls.RequireAndVerifyClientCert, ca.Pool()
+	accept := connack(t, 0)
+	for name, c := range map[string]struct {
+		config *tls.Config
+		u      Upstream
+		status Status
+		want   []string
+	}{
+		"well":             {plain, Upstream{CAFile: ca.File}, OK, []string{"accepts the gateway"}},
+		"with certificate": {mutual, Upstream{CAFile: ca.File, Certificate: us.CertificateFile, Key: us.KeyFile}, OK, []string{"accepts the gateway"}},
+		"without it":       {mutual, Upstream{CAFile: ca.File}, Fail, []string{"wants a certificate", "broker.certificate_file"}},
+		"unknown":          {plain, Upstream{CAFile: other.File}, Fail, []string{"authority", "broker.ca_file"}},
+		"wrong name":       {plain, Upstream{CAFile: ca.File, ServerName: "x.example"}, Fail, []string{"another name", "broker.server_name"}},
+		"expired":          {expired, Upstream{CAFile: ca.File}, Fail, []string{"is valid from", "renew it"}},
+		"no such file":     {plain, Upstream{CAFile: ca.File + "x"}, Fail, []string{"authority cannot be read", "broker.ca_file"}},
+		"no such pair":     {plain, Upstream{CAFile: ca.File, Certificate: "x", Key: "y"}, Fail, []string{"cannot be read", "broker.key_file"}},
+		"devices only":     {mutual, Upstream{CAFile: ca.File, DevicesOnly: true}, OK, []string{"takes connections"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			answer := accept
+			if c.u.DevicesOnly {
+				answer = func(conn net.Conn) { _, _ = conn.Read(make([]byte, 1)) }
+			}
+			c.u.URL = overTLS(t, c.config, answer)
+			want(t, Broker(t.Context(), c.u), c.status, c.want...)
+		})
 	}
+	none := strings.Replace(serve(t, func(c net.Conn) { _, _ = c.Read(make([]byte, 1)) }), "mqtt:", "mqtts:", 1)
+	want(t, Broker(t.Context(), Upstream{URL: none, CAFile: ca.File}), Fail, "use mqtt://")
+	want(t, Broker(t.Context(), Upstream{URL: none, CAFile: ca.File, DevicesOnly: true}), Fail, "use mqtt://")
 }
