@@ -6,8 +6,11 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"os"
+	"os/signal"
 	"strings"
 	"sync"
+	"syscall"
 
 	"mqttsn-gateway/broker/auth"
 	"mqttsn-gateway/config"
@@ -19,15 +22,19 @@ import (
 
 // run builds the parts of the gateway and serves until ctx is done.
 func run(ctx context.Context, c config.Config, origins config.Origins, log *slog.Logger) error {
+	// Whoever tells the gateway to read its files anew while it starts does not end it.
+	hangups := make(chan os.Signal, 1)
+	signal.Notify(hangups, syscall.SIGHUP)
+	defer signal.Stop(hangups)
 	st, err := openState(c.State, log)
 	if err != nil {
 		return err
 	}
-	return errors.Join(runWith(ctx, c, origins, st, log), st.close())
+	return errors.Join(runWith(ctx, c, origins, st, hangups, log), st.close())
 }
 
 // runWith is run with the state open.
-func runWith(ctx context.Context, c config.Config, origins config.Origins, st *state, log *slog.Logger) error {
+func runWith(ctx context.Context, c config.Config, origins config.Origins, st *state, hangups <-chan os.Signal, log *slog.Logger) error {
 	guard, err := auth.New(c.Auth, log)
 	if err != nil {
 		return fmt.Errorf("auth.%w", err)
@@ -45,17 +52,26 @@ func runWith(ctx context.Context, c config.Config, origins config.Origins, st *s
 	if err != nil {
 		return errors.Join(err, links.close(), side.close())
 	}
-	server, adminAddr, err := newAdmin(c, origins, g, log, append(append(st.metrics(), side.metrics...), linkMetrics(links))...)
+	files := newReloader(log)
+	files.add("auth", guard)
+	files.add("gateway", g)
+	if links.trust != nil {
+		files.add("dtls", links.trust)
+	}
+	server, adminAddr, err := newAdmin(c, origins, g, log, append(append(st.metrics(), side.metrics...), linkMetrics(links), files.metrics())...)
 	if err != nil {
 		return errors.Join(err, links.close(), side.close())
 	}
 	log.Info(announcement(links, side, adminAddr))
 	log.Info(st.text)
-	var announcing sync.WaitGroup
-	defer announcing.Wait()
+	var beside sync.WaitGroup
+	defer beside.Wait()
 	serving, stop := context.WithCancel(ctx)
 	defer stop()
-	announcing.Go(func() { announce(serving, c, links, g, log) })
+	beside.Go(func() { announce(serving, c, links, g, log) })
+	beside.Go(func() { files.run(serving, hangups) })
+	beside.Go(func() { serviceWatch(serving, g, log) })
+	serviceReady(log)
 	return serve(ctx, g, server, log)
 }
 
@@ -70,7 +86,10 @@ func serve(ctx context.Context, g *gateway.Gateway, server *admin.Server, log *s
 	} else {
 		ended <- nil
 	}
-	context.AfterFunc(ctx, func() { log.Info("shutting down") })
+	context.AfterFunc(ctx, func() {
+		log.Info("shutting down")
+		serviceStops()
+	})
 	err := g.Run(ctx)
 	stop()
 	if adminErr := <-ended; adminErr != nil {

@@ -36,7 +36,7 @@ func gatewaySource(g Gateway) Source {
 			{queueBytes, "Topic and payload octets of the messages that wait in the gateway for clients.", Gauge, nil},
 			{unanswered, "Requests of clients that the broker has not answered yet.", Gauge, nil},
 			{socketDrops, "Datagrams lost before they were read, for want of socket buffer, by link.", Counter, []string{"link"}},
-			{ready, "1 while clients can be served: links listen and the broker is up; else 0.", Gauge, nil},
+			{ready, "1 while clients can be served, else 0.", Gauge, nil},
 			{heldPackets, "Packets for clients that wait until what they promise is kept on disk.", Gauge, nil},
 			{heldBytes, "Octets of the packets for clients that wait until what they promise is kept on disk.", Gauge, nil},
 			{restored, "Sessions that the state directory had when the gateway was started.", Gauge, nil},
