@@ -86,11 +86,16 @@ func serve(ctx context.Context, g *gateway.Gateway, server *admin.Server, log *s
 	} else {
 		ended <- nil
 	}
+	told := make(chan struct{})
 	context.AfterFunc(ctx, func() {
 		log.Info("shutting down")
 		serviceStops()
+		close(told)
 	})
 	err := g.Run(ctx)
+	if ctx.Err() != nil {
+		<-told
+	}
 	stop()
 	if adminErr := <-ended; adminErr != nil {
 		log.Error(adminErr.Error())
