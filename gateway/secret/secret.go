@@ -20,7 +20,7 @@ const MaxFile = 64 << 20
 func Read(name string) ([]byte, error) { return read(name, true) }
 
 // ReadPublic reads a regular file of up to [MaxFile] octets that others may read, too, such
-// as a certificate.
+// as a certificate or a list of rights, but not write.
 func ReadPublic(name string) ([]byte, error) { return read(name, false) }
 
 // ReadPassword reads a file that holds one password of 1 to 65535 octets, as [Read] does. One
@@ -55,9 +55,17 @@ func read(name string, secret bool) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	const others = 0o027 // reading, writing and executing by others, writing by the group
-	if mode := info.Mode().Perm(); secret && mode&others != 0 && runtime.GOOS != "windows" {
+	const (
+		others = 0o027 // reading, writing and executing by others, writing by the group
+		all    = 0o002 // writing by others
+	)
+	mode := info.Mode().Perm()
+	switch {
+	case runtime.GOOS == "windows":
+	case secret && mode&others != 0:
 		return nil, fmt.Errorf("%s has mode %#o: others may read or change it; chmod 600 it", name, mode)
+	case mode&all != 0:
+		return nil, fmt.Errorf("%s has mode %#o: others may change it; chmod o-w it", name, mode)
 	}
 	if info.Size() > MaxFile {
 		return nil, fmt.Errorf("%s is longer than %d octets, the most that is read", name, MaxFile)

@@ -22,7 +22,7 @@ func write(t *testing.T, content string, mode os.FileMode) string {
 func TestModes(t *testing.T) {
 	for mode, good := range map[os.FileMode]bool{
 		0o600: true, 0o400: true, 0o440: true, 0o640: true, 0o750: true,
-		0o644: false, 0o604: false, 0o602: false, 0o601: false, 0o660: false, 0o620: false,
+		0o644: false, 0o604: false, 0o602: false, 0o601: false, 0o660: false, 0o620: false, 0o666: false, 0o646: false,
 	} {
 		name := write(t, "x", mode)
 		text, err := Read(name)
@@ -32,7 +32,7 @@ func TestModes(t *testing.T) {
 		if !good && (err == nil || !strings.Contains(err.Error(), name) || !strings.Contains(err.Error(), "chmod 600")) {
 			t.Errorf("mode %o: %v", mode, err)
 		}
-		if _, err := ReadPublic(name); err != nil {
+		if _, err := ReadPublic(name); (err == nil) != (mode&0o002 == 0) {
 			t.Errorf("mode %o, public: %v", mode, err)
 		}
 	}
