@@ -35,11 +35,11 @@ func parsePasswords(text string) (*passwords, error) {
 			return nil, fmt.Errorf("%d: user %q is in line %d as well", number, user, first)
 		}
 		lines[user] = number
-		e := &entry{user: user}
+		e := &entry{user: strings.Clone(user)} // or all of the text would stay in memory
 		if e.hash, err = parseHash(rest); err != nil {
 			return nil, fmt.Errorf("%d: user %q: %w", number, user, err)
 		}
-		p.byUser[user] = e
+		p.byUser[e.user] = e
 		p.all = append(p.all, e)
 	}
 	return p, nil
