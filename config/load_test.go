@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"mqttsn-gateway/broker/auth"
 	"mqttsn-gateway/gateway/session"
 )
 
@@ -136,6 +137,28 @@ func TestLists(t *testing.T) {
 				t.Errorf("got %q, want %q", have, c.want)
 			}
 		})
+	}
+}
+
+// A choice may be true or false as YAML has them, or a word; any other text may not.
+func TestChoice(t *testing.T) {
+	for value, want := range map[string]auth.Choice{"true": auth.Yes, "False": auth.No, "auto": auth.Auto, `"true"`: auth.Yes} {
+		c, bad := load(t, "auth:\n  allow_anonymous: "+value)
+		if bad != nil || c.Auth.AllowAnonymous != want {
+			t.Errorf("%s: %q %q", value, c.Auth.AllowAnonymous, bad)
+		}
+	}
+	for value, want := range map[string]string{"1": "not a text", "no": "allowed is true, false or auto", "[]": "a list is given"} {
+		if _, bad := load(t, "auth:\n  allow_anonymous: "+value); len(bad) != 1 || !strings.Contains(bad[0], want) {
+			t.Errorf("%s: %q", value, bad)
+		}
+	}
+	if _, bad := load(t, "auth:\n  acl_file: true"); len(bad) != 1 || !strings.Contains(bad[0], "in quotes") {
+		t.Errorf("a text: %q", bad)
+	}
+	c, _, err := Load(Input{Environ: []string{"MQTTSN_AUTH_ALLOW_ANONYMOUS=false"}})
+	if err != nil || c.Auth.AllowAnonymous != auth.No {
+		t.Error(c.Auth, err)
 	}
 }
 
