@@ -10,6 +10,8 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
+	"time"
 )
 
 // files are a password_file and an acl_file of a test; a nil text is no file.
@@ -152,6 +154,26 @@ func TestHashesAreBounded(t *testing.T) {
 	if err := g.Authenticate("u", []byte("p")); err != nil {
 		t.Error(err)
 	}
+}
+
+// Whoever waits too long for a turn is told so.
+func TestTurnsEnd(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		turns := newTurns()
+		for range cap(turns.running) {
+			if !turns.begin() {
+				t.Fatal("a turn that is free is not had")
+			}
+		}
+		start := time.Now()
+		if turns.begin() || time.Since(start) != maxWait {
+			t.Errorf("told after %v", time.Since(start))
+		}
+		time.AfterFunc(time.Second, turns.end)
+		if !turns.begin() || time.Since(start) != maxWait+time.Second || turns.waiting.Load() != 0 {
+			t.Errorf("a turn is had after %v", time.Since(start))
+		}
+	})
 }
 
 func TestReload(t *testing.T) {
