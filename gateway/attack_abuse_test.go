@@ -181,7 +181,7 @@ func TestAttackPacketsInAnyState(t *testing.T) {
 				if kind >= 0x20 {
 					kind += 0xDE // the last two: 0xFE, the frame of a forwarder, and 0xFF
 				}
-				for length := range 12 {
+				for _, length := range []int{0, 1, 2, 3, 5, 11} {
 					r := newRig(t, nil)
 					r.from(2, resume("other"))
 					if state == int(session.Connecting) {
@@ -220,7 +220,7 @@ func TestAttackPacketsInAnyState(t *testing.T) {
 			}
 		}
 	}
-	t.Logf("A14: %d cases of %d states, 34 types, 3 versions and 12 lengths: 0 panics, %d answers", cases, session.States, answered)
+	t.Logf("A14: %d cases of %d states, 34 types, 3 versions and 6 lengths: 0 panics, %d answers", cases, session.States, answered)
 }
 
 func willing() mqttsn.Packet {

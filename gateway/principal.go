@@ -81,8 +81,24 @@ func (s *shard) hand(c *client, as broker.Principal, p *mqttsn.Connect) {
 			s.gateway.log.Info("a session goes to a client with another identity or user, and begins anew",
 				"client", c.session.ID(), "identity", as.Identity, "user", as.User, "was_identity", was.Identity, "was_user", was.User)
 		}
+		if was.Identity != "" {
+			c.leaveNothing()
+		}
 	}
 	c.act(as)
+}
+
+// leaveNothing ends the broker's session of the client, on whose behalf it acts still: who
+// comes after it has no right to that, not even to end it. The session here finds itself
+// disconnected with its next request, which is to begin anew.
+func (c *client) leaveNothing() {
+	for _, r := range [...]broker.Request{
+		{Op: broker.Disconnect},
+		{Op: broker.Connect, CleanSession: true},
+		{Op: broker.Disconnect},
+	} {
+		_ = c.ask(&r)
+	}
 }
 
 // takeover notes that a client which has proven nothing goes on from another address.

@@ -9,6 +9,7 @@ import (
 
 	"mqttsn-gateway/broker"
 	"mqttsn-gateway/broker/auth"
+	"mqttsn-gateway/broker/embedded"
 	"mqttsn-gateway/gateway/store"
 	"mqttsn-gateway/mqttsn"
 	"mqttsn-gateway/transports"
@@ -142,6 +143,45 @@ func TestPrincipalsAfterARestart(t *testing.T) {
 	})
 }
 
+// plainLink is a link whose peers prove nothing and are a user's.
+type plainLink struct {
+	*scriptedLink
+	user string
+}
+
+func (l plainLink) User() string { return l.user }
+
+// A session whose client has proven nothing is that of its listener's user, which may have
+// another one after a restart.
+func TestUserOfAListenerAfterARestart(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRestartable(t, nil)
+		for _, user := range []string{"plant", "hall"} {
+			r.links = []transports.Link{plainLink{r.link, user}}
+			r.restart()
+			r.from(1, resume("a"))
+			r.later()
+			if as := r.principals()["a"]; as.User != user {
+				t.Errorf("it acts on behalf of %+v, want user %s", as, user)
+			}
+		}
+		if n := r.gateway.Stats().Dropped["user_refused"]; n != 0 {
+			t.Error("the client is refused for the user that it had before")
+		}
+	})
+}
+
+// Of a peer that has gone nobody knows what it may do, so with rights it may do nothing.
+func TestQoSMinusOneOfAPeerThatIsGone(t *testing.T) {
+	for _, access := range []*auth.Guard{nil, guard(t, "topic write ab\nuser plant\ntopic write ab\n")} {
+		r := newOwnedRig(t, nil, func(o *Options) { o.Access = access })
+		r.from(9, mqttsn.Publish{QoS: mqttsn.QoSMinusOne, TopicIDType: mqttsn.TopicShort, TopicID: shortTopic("ab")})
+		if n := len(r.broker.Published()); (n == 1) != (access == nil) {
+			t.Errorf("%d messages published, with rights %t", n, access != nil)
+		}
+	}
+}
+
 // Who may not use its ClientID any more is told and lost, its will is published, and nobody
 // else notices. Its session is for the identity that has the ClientID now, but begins anew.
 func TestReloadOfTheIdentityFile(t *testing.T) {
@@ -175,6 +215,65 @@ func TestReloadOfTheIdentityFile(t *testing.T) {
 	}
 	if want := (broker.Principal{User: "b", Identity: "b"}); r.principals()["x"] != want {
 		t.Errorf("it acts on behalf of %+v, want %+v", r.principals()["x"], want)
+	}
+}
+
+// The broker inside knows whose a session is. Who has the ClientID now begins anew there, too,
+// and the one before has left nothing.
+func TestClientIDOfAnotherIdentity(t *testing.T) {
+	for _, sleeping := range []bool{false, true} {
+		file := writeFile(t, "identities", "a x\n")
+		r := newOwnedRig(t, nil, func(o *Options) { o.IdentityFile = file })
+		bo := embedded.DefaultOptions()
+		bo.Listeners, bo.SysInterval = nil, 0
+		log := slog.New(slog.DiscardHandler)
+		inside, err := embedded.New(bo, nil, log)
+		if err != nil {
+			t.Fatal(err)
+		}
+		g, err := New(r.gateway.options, r.gateway.links, inside, nil, log)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.gateway = g
+		publish := func() {
+			r.from(5, mqttsn.Publish{QoS: 1, MsgID: 1, TopicIDType: mqttsn.TopicShort, TopicID: shortTopic("ab")})
+		}
+		r.from(5, resume("anybody"))
+		r.from(1, resume("x"))
+		r.from(1, subscribe("ab"))
+		if sleeping {
+			r.from(1, asleep(60))
+		}
+		publish()
+		r.reload(file, "b x\n")
+		publish()
+		r.link.sent, r.link.to = nil, nil
+		r.from(4, resume("x"))
+		r.want("4 CONNACK accepted")
+		publish()
+		r.want("5 PUBACK")
+		r.from(4, subscribe("ab"))
+		publish()
+		r.want("4 SUBACK", "4 PUBLISH", "5 PUBACK")
+		for _, s := range g.shards {
+			s.timer.Stop()
+		}
+	}
+}
+
+// A CONNECT that waits for the broker is not taken for that of another client which has
+// proven more.
+func TestConnectOfAnotherIdentityMeanwhile(t *testing.T) {
+	r := newOwnedRig(t, nil, nil)
+	r.broker.Hold(broker.Answered)
+	r.from(5, connect("a"))
+	r.from(1, connect("a"))
+	r.broker.Release()
+	r.gateway.settle()
+	r.want("1 CONNACK accepted")
+	if want := (broker.Principal{User: "a", Identity: "a"}); r.principals()["a"] != want {
+		t.Errorf("it acts on behalf of %+v, want %+v", r.principals()["a"], want)
 	}
 }
 

@@ -53,7 +53,7 @@ func (s *Session) repeats(t instant, p *mqttsn.Connect) bool {
 	same := p.Duration == s.duration && p.CleanSession == s.wantClean && p.Will == s.wantWill
 	switch s.state {
 	case Connecting:
-		return same
+		return same && !s.moved // from elsewhere it may be another client's
 	case Active:
 		return same && !p.Will && !s.moved && s.justAccepted(t)
 	}
