@@ -32,19 +32,19 @@ func TestFiltersByTheirTopics(t *testing.T) {
 				t.Fatalf("%q and %q: %q", a, b, common)
 			}
 			inA, inB, inCommon := topicsOf(a), topicsOf(b), topicsOf(common)
-			covered, any := true, false
+			covered, some := true, false
 			for i, topic := range all {
 				if both := inA[i] && inB[i]; both != (ok && inCommon[i]) {
 					t.Fatalf("%q and %q have %q %t in common: %q", a, b, common, ok, topic)
 				}
 				covered = covered && (inA[i] || !inB[i])
-				any = any || inB[i]
+				some = some || inB[i]
 			}
 			// "+/#" and "#" fit the same topics but those that no filter tells apart.
 			if covers(a, b) && !covered {
 				t.Fatalf("%q does not cover %q", a, b)
 			}
-			if covered && any && !covers(a, b) && a != "+/#" {
+			if covered && some && !covers(a, b) && a != "+/#" {
 				t.Fatalf("%q covers %q", a, b)
 			}
 		}
