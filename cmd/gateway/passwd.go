@@ -20,7 +20,7 @@ reads it too, and files of mosquitto_passwd may be given to it.
 
 It sets the password of USER, who is added if not there. On a terminal it asks for the
 password twice, without showing it; otherwise it reads one line of standard input. A gateway
-that runs obeys the file when it has read it again: kill -HUP.`
+that runs reads the file anew within seconds, or at once on SIGHUP.`
 
 const passwdExample = `  gateway passwd -c passwords alice                 # a new file
   gateway passwd passwords bob
