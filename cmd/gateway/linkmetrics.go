@@ -101,7 +101,7 @@ func emitDTLS(link string, s dtls.Stats, emit admin.Emit) {
 		value         uint64
 	}{
 		{dtlsHandshakes, "accepted", s.Handshakes}, {dtlsHandshakes, "wrong_key", f.WrongKey},
-		{dtlsHandshakes, "unknown_identity", f.UnknownIdentity}, {dtlsHandshakes, "no_cipher_suite", f.NoCipherSuite},
+		{dtlsHandshakes, "unknown_identity", f.UnknownIdentity}, {dtlsHandshakes, "lookup", f.Lookup}, {dtlsHandshakes, "no_cipher_suite", f.NoCipherSuite},
 		{dtlsHandshakes, "version", f.Version}, {dtlsHandshakes, "certificate", f.Certificate}, {dtlsHandshakes, "refused", f.Refused},
 		{dtlsHandshakes, "timeout", f.Timeout}, {dtlsHandshakes, "replaced", f.Replaced}, {dtlsHandshakes, "full", f.Full}, {dtlsHandshakes, "identity_rate", f.IdentityRate},
 		{dtlsHandshakes, "other", f.Other},

@@ -48,7 +48,7 @@ func TestDTLSRefusesHandshakes(t *testing.T) {
 		},
 		"UnknownIdentity": {
 			client: func(*testing.T, *authority) []string { return withKey("stranger", unknownKey) },
-			result: "unknown_identity", logged: []string{"stranger", "psk_file has no such identity"},
+			result: "unknown_identity", logged: []string{"stranger", "there is no such identity"},
 		},
 		"NoCipherSuiteInCommon": {
 			client: func(*testing.T, *authority) []string {

@@ -5,17 +5,30 @@ import (
 	"context"
 )
 
-// key says which pre-shared key the client has that names this identity. The library waits
-// for it, and with it this handshake, but nobody else.
-func (c *conn) key(k *keys, identity []byte, begin func() (*trial, error)) ([]byte, error) {
+// find returns the keys that the identity has which the client says is its own. What is not
+// in the file is asked for elsewhere: the library waits, and with it this handshake, but
+// nobody else.
+func (c *conn) find(ring *keyring, identity []byte) (found pair, known bool, err error) {
+	found, known = ring.keys.find(identity)
+	elsewhere := false
+	if !known && ring.lookup != nil {
+		var key []byte
+		if key, err = ring.lookup.find(c.ctx, string(identity)); key != nil {
+			found[0], known, elsewhere = key, true, true
+		}
+	}
+	c.proof.claim(identity, known, elsewhere, err)
+	return found, known, err
+}
+
+// key says which pre-shared key the client has that names this identity.
+func (c *conn) key(ring *keyring, identity []byte, begin func() (*trial, error)) ([]byte, error) {
 	if key := c.resumption.takeKey(); key != nil {
-		c.proof.claim(identity, true)
 		return key, nil
 	}
-	found, known := k.find(identity)
-	c.proof.claim(identity, known)
-	if found[1] == nil {
-		return found[0], nil
+	found, _, err := c.find(ring, identity)
+	if err != nil || found[1] == nil {
+		return found[0], err
 	}
 	return c.choose(found, begin)
 }

@@ -46,7 +46,8 @@ func LoadCredentials(o Options, log *slog.Logger) (*Credentials, error) {
 
 // Files are those that Reload reads.
 func (c *Credentials) Files() (names []string) {
-	for _, name := range []string{c.options.PSKFile, c.options.CertificateFile, c.options.KeyFile, c.options.ClientCAFile} {
+	for _, name := range []string{c.options.PSKFile, c.options.PSKURLPasswordFile, c.options.PSKURLCAFile,
+		c.options.CertificateFile, c.options.KeyFile, c.options.ClientCAFile} {
 		if name != "" {
 			names = append(names, name)
 		}
@@ -56,17 +57,20 @@ func (c *Credentials) Files() (names []string) {
 
 // Reload reads all files anew, for handshakes that begin from now on. Connections go on,
 // also when their identity has another key now; those whose identity psk_file does not have
-// any more are closed, and their number is logged. An error changes nothing, and is that of
+// any more are closed, and their number is logged. What psk_url has answered is forgotten;
+// connections of identities from there go on. An error changes nothing, and is that of
 // LoadCredentials.
 func (c *Credentials) Reload() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	ring, err := c.read(c.now.Load())
+	before := c.now.Load()
+	ring, err := c.read(before)
 	if err != nil {
 		return err
 	}
 	c.now.Store(ring)
-	if ring.keys != nil {
+	before.lookup.close()
+	if ring.keys != nil && ring.lookup == nil {
 		c.sessions.keep(ring.keys.has)
 	}
 	closed := 0
@@ -94,11 +98,15 @@ func (c *Credentials) leave(l *Link) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	delete(c.links, l)
+	if len(c.links) == 0 {
+		c.now.Load().lookup.close()
+	}
 }
 
 // keyring is what the files hold at one time. It does not change: another takes its place.
 type keyring struct {
 	keys        *keys            // nil: no pre-shared keys
+	lookup      *lookup          // nil: they are all there are
 	certificate *tls.Certificate // nil: none
 	clientCAs   *x509.CertPool
 	ask         clientAuth
@@ -116,19 +124,8 @@ const (
 // read makes a keyring of the files. before is the one that it is to replace, if any.
 func (c *Credentials) read(before *keyring) (*keyring, error) {
 	o, ring := &c.options, &keyring{}
-	if o.PSKFile != "" {
-		k, err := loadKeys(o.PSKFile)
-		if err != nil {
-			return nil, fmt.Errorf("psk_file: %w", err)
-		}
-		if k.weakCount > 0 {
-			c.log.Warn("pre-shared keys below 16 octets can be guessed from a recorded handshake: make them with openssl rand -hex 16",
-				"psk_file", o.PSKFile, "keys", k.weakCount, "identities", strings.Join(k.weak, ", "))
-		}
-		ring.keys = k
-		if before != nil {
-			k.stranger = before.keys.stranger // for a stranger nothing has changed
-		}
+	if err := c.readKeys(ring, before); err != nil {
+		return nil, err
 	}
 	var err error
 	if ring.certificate, err = c.readCertificate(before); err != nil {
@@ -144,11 +141,40 @@ func (c *Credentials) read(before *keyring) (*keyring, error) {
 			ring.ask = askRequired
 		}
 	}
-	if before == nil && o.PSKFile != "" && ring.certificate != nil && ring.ask == askNone {
+	if before == nil && o.hasKeys() && ring.certificate != nil && ring.ask == askNone {
 		c.log.Warn("DTLS has both dtls.psk_file and dtls.certificate_file, and asks for no client certificates: clients that use no pre-shared key may connect without proving who they are",
 			"advice", "set dtls.client_certificates to required, or leave out dtls.certificate_file")
 	}
 	return ring, nil
+}
+
+// readKeys reads the pre-shared keys, and how to ask for others.
+func (c *Credentials) readKeys(ring, before *keyring) error {
+	o := &c.options
+	if !o.hasKeys() {
+		return nil
+	}
+	ring.keys = newKeys()
+	if o.PSKFile != "" {
+		k, err := loadKeys(o.PSKFile)
+		if err != nil {
+			return fmt.Errorf("psk_file: %w", err)
+		}
+		if k.weakCount > 0 {
+			c.log.Warn("pre-shared keys below 16 octets can be guessed from a recorded handshake: make them with openssl rand -hex 16",
+				"psk_file", o.PSKFile, "keys", k.weakCount, "identities", strings.Join(k.weak, ", "))
+		}
+		ring.keys = k
+	}
+	if before != nil {
+		ring.keys.stranger = before.keys.stranger // for a stranger nothing has changed
+	}
+	if o.PSKURL == "" {
+		return nil
+	}
+	var err error
+	ring.lookup, err = newLookup(o)
+	return err
 }
 
 // readCertificate reads the gateway's certificate, or makes one if it would have nothing to
@@ -166,7 +192,7 @@ func (c *Credentials) readCertificate(before *keyring) (*tls.Certificate, error)
 				"certificate_file", o.CertificateFile, "not_after", cert.Leaf.NotAfter)
 		}
 		return cert, nil
-	case o.PSKFile != "":
+	case o.hasKeys():
 		return nil, nil
 	case before != nil:
 		return before.certificate, nil

@@ -139,7 +139,7 @@ func (l *Link) associationOptions(c *conn, offersKey, takesID bool) associationO
 	}
 	if ring.keys != nil {
 		o.psk = func(identity []byte, begin func() (*trial, error)) ([]byte, error) {
-			return c.key(ring.keys, identity, begin)
+			return c.key(ring, identity, begin)
 		}
 	}
 	if l.options.ConnectionID {
@@ -148,7 +148,8 @@ func (l *Link) associationOptions(c *conn, offersKey, takesID bool) associationO
 	getsID := takesID && l.options.ConnectionID
 	if l.trust.sessions != nil && !getsID && (withKey || ring.ask == askNone) {
 		c.resumption = &resumption{all: l.trust.sessions, keys: func(identity []byte) (pair, bool) {
-			return ring.keys.find(identity)
+			found, known, _ := c.find(ring, identity) // without an answer it is a whole handshake
+			return found, known
 		}}
 		o.resumption = c.resumption
 	}

@@ -55,10 +55,12 @@ func (l *Link) failureOf(c *conn, err error) failure {
 		return failure{&f.unknownIdentity, err.Error()}
 	case errors.Is(err, errNoName):
 		return failure{&f.certificate, "client certificate rejected: " + err.Error()}
+	case p.lookup != nil && !p.verified:
+		return failure{&f.lookup, "its key could not be asked for at psk_url: " + p.lookup.Error()}
 	case p.rejected > 0 && p.known:
 		return failure{&f.wrongKey, "wrong key for this identity"}
 	case p.rejected > 0:
-		return failure{&f.unknownIdentity, "psk_file has no such identity"}
+		return failure{&f.unknownIdentity, "there is no such identity"}
 	case p.theirs != 0:
 		return failure{&f.refused, "the client ended it with alert " + alertName(p.theirs)}
 	case p.ours == alertProtocolVersion:
@@ -116,8 +118,11 @@ func (l *Link) failed(c *conn, err error) {
 		return
 	}
 	c.proof.mu.Lock()
-	identity := c.proof.identity
+	identity, claimed := c.proof.identity, c.proof.claimed
 	c.proof.mu.Unlock()
+	if ring := l.trust.now.Load(); ring.lookup != nil && why.counter == &l.counters.failed.wrongKey {
+		ring.lookup.doubt(claimed)
+	}
 	args := []any{"link", l.name, "peer", c.origin.String(), "reason", why.text}
 	if identity != "" {
 		args = append(args, "identity", identity)

@@ -14,37 +14,41 @@ type proof struct {
 	// with the number of its hello, so that ours would look like repetitions.
 	offset uint64
 
-	mu       sync.Mutex // guards what follows
-	asked    bool       // for a pre-shared key
-	known    bool       // and there is one
-	claimed  string     // for which identity
-	identity string     // the same, as a log shows it
-	verified bool       // the client has proven who it is
-	changed  bool       // the client has said that it encrypts from now on
-	offered  bool       // the last datagram had an encrypted record, after that
-	rejected int        // so many of these have not proven it
-	ours     byte       // the alert that we have sent
-	theirs   byte       // the alert that they have sent
-	next     uint64     // number of our next record that is not encrypted
+	mu        sync.Mutex // guards what follows
+	asked     bool       // for a pre-shared key
+	known     bool       // and there is one
+	elsewhere bool       // but not in psk_file
+	lookup    error      // why nobody knows whether there is one
+	claimed   string     // for which identity
+	identity  string     // the same, as a log shows it
+	verified  bool       // the client has proven who it is
+	changed   bool       // the client has said that it encrypts from now on
+	offered   bool       // the last datagram had an encrypted record, after that
+	rejected  int        // so many of these have not proven it
+	ours      byte       // the alert that we have sent
+	theirs    byte       // the alert that they have sent
+	next      uint64     // number of our next record that is not encrypted
 }
 
 // patience is how many encrypted datagrams a client may send with a key that does not fit:
 // its Finished and one repetition. One alone could be a forgery.
 const patience = 2
 
-// claim notes which identity the client says that it has, and whether there is a key for it.
-func (p *proof) claim(identity []byte, known bool) {
+// claim notes which identity the client says that it has, and whether there is a key for it,
+// elsewhere than in psk_file, or why nobody knows.
+func (p *proof) claim(identity []byte, known, elsewhere bool, err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.asked, p.known, p.claimed, p.identity = true, known, string(identity), printable(identity)
+	p.asked, p.known, p.elsewhere, p.lookup = true, known, elsewhere, err
+	p.claimed, p.identity = string(identity), printable(identity)
 }
 
-// byKey is the identity that the client has shown a pre-shared key for, as it was sent; ok
-// is false if it uses none.
-func (p *proof) byKey() (identity string, ok bool) {
+// fromFile is the identity that the client has shown a key in psk_file for, as it was sent;
+// ok is false if it uses none of these.
+func (p *proof) fromFile() (identity string, ok bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.claimed, p.asked
+	return p.claimed, p.asked && !p.elsewhere
 }
 
 func (p *proof) verify() {

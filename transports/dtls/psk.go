@@ -42,12 +42,17 @@ const maxWeak = 5
 // device is about to get another, or has just got it.
 type pair [2][]byte
 
+func newKeys() *keys {
+	k := &keys{byIdentity: map[string]pair{}, stranger: make([]byte, sha256.Size)}
+	_, _ = rand.Read(k.stranger) // it never fails: crypto/rand ends the program first
+	return k
+}
+
 // readKeys reads Mosquitto's psk_file format: "identity:hexkey" lines, and comments after
 // a # at the beginning of a line. Unlike Mosquitto it takes nothing that it does not
 // understand: an error names the line, never its key. An identity may have two lines.
 func readKeys(r io.Reader) (*keys, error) {
-	k := &keys{byIdentity: map[string]pair{}, stranger: make([]byte, sha256.Size)}
-	_, _ = rand.Read(k.stranger)
+	k := newKeys()
 	lines := map[string]int{}
 	in := bufio.NewScanner(r)
 	in.Buffer(make([]byte, 0, 512), 4096)

@@ -26,8 +26,10 @@ type Stats struct {
 type Failures struct {
 	// WrongKey: the client's key for its identity is not ours.
 	WrongKey uint64
-	// UnknownIdentity: psk_file has no key for the identity.
+	// UnknownIdentity: there is no key for the identity.
 	UnknownIdentity uint64
+	// Lookup: psk_url did not say which key the identity has.
+	Lookup uint64
 	// NoCipherSuite: the client offers no cipher suite, curve or extension that we take, or
 	// wants a connection id of more than 26 octets.
 	NoCipherSuite uint64
@@ -108,7 +110,7 @@ type counters struct {
 	moved                   atomic.Uint64
 
 	failed struct {
-		wrongKey, unknownIdentity, noCipherSuite, version, certificate, refused, timeout, replaced, full, identityRate, other atomic.Uint64
+		wrongKey, unknownIdentity, lookup, noCipherSuite, version, certificate, refused, timeout, replaced, full, identityRate, other atomic.Uint64
 	}
 	closed struct {
 		peer, idle, replaced, evicted, removed, crowded atomic.Uint64
@@ -130,7 +132,7 @@ func (l *Link) Stats() Stats {
 	s.CookiesSent, s.CookiesBad = c.cookiesSent.Load(), c.cookiesBad.Load()
 	f := &c.failed
 	s.Failed = Failures{
-		WrongKey: f.wrongKey.Load(), UnknownIdentity: f.unknownIdentity.Load(), NoCipherSuite: f.noCipherSuite.Load(),
+		WrongKey: f.wrongKey.Load(), UnknownIdentity: f.unknownIdentity.Load(), Lookup: f.lookup.Load(), NoCipherSuite: f.noCipherSuite.Load(),
 		Version: f.version.Load(), Certificate: f.certificate.Load(), Refused: f.refused.Load(), Timeout: f.timeout.Load(),
 		Replaced: f.replaced.Load(), Full: f.full.Load(), IdentityRate: f.identityRate.Load(), Other: f.other.Load(),
 	}

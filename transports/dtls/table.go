@@ -264,7 +264,7 @@ func (l *Link) closeIdle() {
 
 // removed says that c's client has proven an identity that psk_file does not have any more.
 func (c *conn) removed(now *keyring) bool {
-	identity, ok := c.proof.byKey()
+	identity, ok := c.proof.fromFile()
 	return ok && !now.keys.has(identity)
 }
 
