@@ -37,6 +37,7 @@ func rootCommand() *cobra.Command {
 		if err != nil {
 			return err
 		}
+		limitMemory(os.DirFS("/"), os.Getenv)
 		return run(cmd.Context(), c, origins, newLogger(os.Stderr, c.Log))
 	}
 	root.CompletionOptions.HiddenDefaultCmd = true
