@@ -19,8 +19,9 @@ type Options struct {
 	// understood stops the start. Default none: any user name and password will do.
 	PasswordFile string `mapstructure:"password_file"`
 	// ACLFile names the file of rights, in Mosquitto's acl_file format. Whoever no line of it
-	// gives a right to has none; an empty file gives none to anybody. A line that is not
-	// understood stops the start. Default none: everybody may do everything.
+	// gives a right to has none; an empty file gives none to anybody. Others may read it, but
+	// not write it. A line that is not understood stops the start. Default none: everybody may
+	// do everything.
 	ACLFile string `mapstructure:"acl_file"`
 	// AllowAnonymous says whether MQTT clients that give no user name are let in: true, false
 	// or auto, which is true as long as there is no password_file. With false and no
