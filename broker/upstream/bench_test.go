@@ -5,6 +5,8 @@ package upstream
 import (
 	"bytes"
 	"fmt"
+	"net"
+	"path/filepath"
 	"runtime"
 	"strconv"
 	"sync/atomic"
@@ -35,10 +37,12 @@ func (c *counter) Receive(ev broker.Event) {
 }
 
 // connected opens n connected Conns that share a counter.
+func clientName(i int) string { return "bench-" + strconv.Itoa(i) }
+
 func connected(t testing.TB, b *served, c *counter, n int) []broker.Conn {
 	conns := make([]broker.Conn, n)
 	for i := range conns {
-		conns[i] = b.Open("bench-"+strconv.Itoa(i), c)
+		conns[i] = b.Open(clientName(i), c)
 		if err := conns[i].Do(&broker.Request{Op: broker.Connect, CleanSession: true}); err != nil {
 			t.Fatal(err)
 		}
@@ -113,9 +117,36 @@ func (b *Broker) backlog() (n int) {
 
 // BenchmarkIdle reports what 1000 idle connections cost.
 func BenchmarkIdle(b *testing.B) {
-	const clients, watch = 1000, 5 * time.Second
-	m := startMosquitto(b, false)
-	up := serve(b, quick(m.address))
+	b.Run("mqtt", func(b *testing.B) {
+		benchmarkIdle(b, quick(startMosquitto(b, false).address))
+	})
+	b.Run("ws", func(b *testing.B) {
+		_, port, _ := net.SplitHostPort(freeAddress(b))
+		benchmarkIdle(b, overTLSTo(startMosquitto(b, false, "protocol websockets", "listener "+port+" 127.0.0.1"), "ws", nil))
+	})
+	for _, version := range []string{"tlsv1.2", "tlsv1.3"} {
+		b.Run("mqtts "+version, func(b *testing.B) {
+			m, ca := secureMosquitto(b, nil, "tls_version "+version)
+			benchmarkIdle(b, overTLSTo(m, "mqtts", ca))
+		})
+	}
+	b.Run("mqtts, a certificate each", func(b *testing.B) {
+		m, ca := secureMosquitto(b, nil, "require_certificate true")
+		o, dir := overTLSTo(m, "mqtts", ca), b.TempDir()
+		own(dir)(&o)
+		ca.IssueAs(filepath.Join(dir, "warm-up"), "warm-up", nil)
+		for i := range idleClients {
+			ca.IssueAs(filepath.Join(dir, clientName(i)), clientName(i), nil)
+		}
+		benchmarkIdle(b, o)
+	})
+}
+
+const idleClients = 1000
+
+func benchmarkIdle(b *testing.B, o Options) {
+	const clients, watch = idleClients, 5 * time.Second
+	up := serve(b, o)
 	up.open(b, "warm-up").connect(true)
 	before, goroutines := memory(), runtime.NumGoroutine()
 	var c counter

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"mqttsn-gateway/broker"
+	"mqttsn-gateway/test/pki"
 )
 
 // cutter is a TCP proxy that ends connections at random moments.
@@ -238,12 +239,27 @@ func (d *device) publishAll(topic string, qos byte, from, to int) {
 // Connections break all the time, in both directions; the broker keeps the sessions.
 // QoS 1 loses nothing, QoS 2 loses and doubles nothing, and the order is kept.
 func TestNothingIsLostWhenConnectionsBreak(t *testing.T) {
-	for qos := byte(1); qos <= 2; qos++ {
+	for qos := byte(1); qos <= 3; qos++ {
 		for _, direction := range []string{"up", "down"} {
-			t.Run(fmt.Sprintf("%s, QoS %d", direction, qos), func(t *testing.T) {
-				m := startMosquitto(t, false)
+			name, overTLS := fmt.Sprintf("%s, QoS %d", direction, min(qos, 2)), qos == 3
+			if overTLS {
+				name += " over TLS"
+			}
+			t.Run(name, func(t *testing.T) {
+				qos := min(qos, 2)
+				m, ca := startMosquitto(t, false), (*pki.Authority)(nil)
+				if overTLS {
+					m.kill()
+					m, ca = secureMosquitto(t, nil)
+				}
 				cut := startCutter(t, m.address)
-				broken, whole := serve(t, hasty(cut.address)), serve(t, quick(m.address))
+				hasty, quick := hasty(cut.address), quick(m.address)
+				for _, o := range []*Options{&hasty, &quick} {
+					if overTLS {
+						o.URL, o.CAFile = strings.Replace(o.URL, "mqtt:", "mqtts:", 1), ca.File
+					}
+				}
+				broken, whole := serve(t, hasty), serve(t, quick)
 				from, to := broken, whole
 				if direction == "down" {
 					from, to = whole, broken
