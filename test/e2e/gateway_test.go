@@ -12,6 +12,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"mqttsn-gateway/test/pki"
 )
 
 // gateway is a running gateway process and where it can be reached.
@@ -36,6 +38,9 @@ type plan struct {
 	// mosquittoFiles are.
 	mosquitto      []string
 	mosquittoFiles map[string]string
+	// overTLS: the gateway has a certificate, and uses the broker over TLS, at brokerURL.
+	overTLS   bool
+	brokerURL string
 	// brokerDown: there is no upstream broker yet.
 	brokerDown bool
 	// inGroup: the gateway has a multicast group, which gets a port when it starts.
@@ -91,6 +96,23 @@ func withState(p *plan) { p.state = true }
 func aggregating(p *plan) {
 	p.state = true
 	p.keys["broker.mode"] = "aggregating"
+}
+
+// overTLS has the gateway use TLS to the broker.
+func overTLS(p *plan) { p.overTLS = true }
+
+// secure gives Mosquitto a listener for TLS, at which only the gateway's certificate counts;
+// the tests themselves use the other one.
+func (p *plan) secure(t testing.TB) {
+	ca := pki.New(t, "authority")
+	broker, gateway := ca.Issue("broker", nil), ca.Issue("gateway", nil)
+	addr := freeAddr(t)
+	_, port, _ := strings.Cut(addr, ":")
+	p.brokerURL = "mqtts://" + addr
+	p.keys["broker.ca_file"] = ca.File
+	p.keys["broker.certificate_file"], p.keys["broker.key_file"] = gateway.CertificateFile, gateway.KeyFile
+	p.mosquitto = append(p.mosquitto, "listener "+port+" 127.0.0.1", "cafile "+ca.File,
+		"certfile "+broker.CertificateFile, "keyfile "+broker.KeyFile, "require_certificate true")
 }
 
 func brokerDown(p *plan) { p.brokerDown = true }
@@ -159,7 +181,11 @@ func startGateway(t testing.TB, p plan, upstream string, old *gateway) *gateway 
 	args := []string{"--config", file, "--udp", g.udp, "--admin", g.admin, "--log-level", "debug"}
 	switch {
 	case upstream != "":
-		args = append(args, "--broker", "mqtt://"+upstream)
+		url := "mqtt://" + upstream
+		if p.brokerURL != "" {
+			url = p.brokerURL
+		}
+		args = append(args, "--broker", url)
 	case g.mqtt == "":
 		g.mqtt = freeAddr(t)
 		fallthrough

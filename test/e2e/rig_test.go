@@ -65,6 +65,9 @@ func newRigOn(t *testing.T, m medium, n network, setup string, settings ...setti
 			r.plan.keys["broker."+name] = value
 		}
 	}
+	if r.plan.overTLS {
+		r.plan.secure(t)
+	}
 	switch {
 	case setup == scripted:
 		r.script = startScript(t)

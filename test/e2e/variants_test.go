@@ -28,6 +28,7 @@ var variants = []variant{
 	{name: "spooled", setup: upstream, groups: "PSZW", setting: withState, differs: map[string]string{
 		"P04": brokerAway, "P05": brokerAway, "P24": brokerAway, "P26": brokerRefuses, "P27": brokerRefuses,
 	}},
+	{name: "over TLS", setup: upstream, groups: "PW", setting: overTLS},
 	{name: "aggregating", setup: upstream, groups: "PSZW", setting: aggregating, differs: map[string]string{
 		"P04": brokerAway, "P05": brokerAway, "P24": brokerAway, "P26": brokerRefuses, "P27": brokerRefuses,
 		"Z33": otherClientIDs,
