@@ -104,6 +104,14 @@
 // client that connects by a listener with another mount point is told that there is no
 // session, and the old one ends; devices have no mount point.
 //
+// Rights see the topics of the broker, mount points included. They are asked for when a
+// message goes on, not when a subscription is made: but a filter that can never lead to
+// anything is refused, where Mosquitto accepts it. A retained message whose publisher has lost
+// the right to it stays, unseen, until it is replaced.
+//
+// A session is its owner's: the identity of a device or the user of an MQTT client. Mosquitto
+// lets every user take every session, see mayTake.
+//
 // Connections that have not sent CONNECT are bounded apart from the others. Of too many,
 // the oldest one goes; connections that come too fast wait, and so do clients that send
 // packets too fast, see [Options].

@@ -125,21 +125,6 @@ func (l *loading) message(k store.Key, v []byte) error {
 	return err
 }
 
-// origin is where a message comes from, with the rights that its publisher has now; nil if
-// it was published when nobody had any.
-func (l *loading) origin(m *message) *origin {
-	if m.origin() == nil {
-		return nil
-	}
-	who := auth.Subject{Client: m.from, User: m.origin().user}
-	o := l.origins[who]
-	if o == nil {
-		o = &origin{user: who.User, rights: l.b.options.Access.Rights(who)}
-		l.origins[who] = o
-	}
-	return o
-}
-
 // session reads a session or, with a number, a will. A session comes before its will.
 func (l *loading) session(k store.Key, v []byte) error {
 	if k.Number != 0 {
@@ -173,19 +158,6 @@ func (l *loading) session(k store.Key, v []byte) error {
 	l.wills[s.id] = saved.will
 	l.last = max(l.last, saved.since)
 	return nil
-}
-
-// tiesOf are the ties of a session, with the rights that its client has now.
-func (l *loading) tiesOf(saved *savedSession, clientID string) ties {
-	t := ties{mount: l.b.mountAt(saved.mount), owner: saved.owner}
-	if saved.flags&sessionDevice == 0 {
-		who := auth.Subject{Client: clientID}
-		if t.owner != nil {
-			who.User = t.owner.User
-		}
-		t.rights = l.b.options.Access.Rights(who)
-	}
-	return t
 }
 
 // will reads a will. One that is not that of the session any more was about to be

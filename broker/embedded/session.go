@@ -5,7 +5,6 @@ import (
 	"time"
 
 	"mqttsn-gateway/broker"
-	"mqttsn-gateway/broker/auth"
 	"mqttsn-gateway/broker/mqtt"
 	"mqttsn-gateway/gateway/planted"
 	"mqttsn-gateway/gateway/store"
@@ -66,34 +65,6 @@ type session struct {
 	// Of deadlines, under its lock.
 	filed   int32
 	filedAt time.Duration
-}
-
-// ties are what a session is tied to. They are few where nobody has rights.
-type ties struct {
-	mount  *mount            // that its subscriptions were made below; nil for none
-	owner  *broker.Principal // nil: it is nobody's, see own
-	rights *auth.Rights      // to receive; nil: all, and always of a device
-}
-
-// none are the ties of a session that has none. They never change.
-var none ties
-
-// tied is what the session is tied to, to be looked at. The caller holds s.mu.
-func (s *session) tied() *ties {
-	if s.ties == nil {
-		return &none
-	}
-	return s.ties
-}
-
-// tie replaces what the session is tied to. The caller holds s.mu.
-func (s *session) tie(t ties) {
-	switch {
-	case t == none:
-		s.ties = nil
-	case s.ties == nil || *s.ties != t:
-		s.ties = &t
-	}
 }
 
 // will is a message to be published when its client is lost.
