@@ -131,7 +131,7 @@ func keyFiles(c config.Config) []doctor.Finding {
 	}
 	if len(c.DTLS.Listeners) > 0 {
 		look("dtls.psk_file", c.DTLS.PSKFile)
-		look("dtls.psk_url_password_file", c.DTLS.PSKURLPasswordFile)
+		look("dtls.key_server_password_file", c.DTLS.KeyServerPasswordFile)
 		look("dtls.key_file", c.DTLS.KeyFile)
 	}
 	if c.Broker.URL != "" {

@@ -46,7 +46,7 @@ func LoadCredentials(o Options, log *slog.Logger) (*Credentials, error) {
 
 // Files are those that Reload reads.
 func (c *Credentials) Files() (names []string) {
-	for _, name := range []string{c.options.PSKFile, c.options.PSKURLPasswordFile, c.options.PSKURLCAFile,
+	for _, name := range []string{c.options.PSKFile, c.options.KeyServerPasswordFile, c.options.KeyServerCAFile,
 		c.options.CertificateFile, c.options.KeyFile, c.options.ClientCAFile} {
 		if name != "" {
 			names = append(names, name)
@@ -57,7 +57,7 @@ func (c *Credentials) Files() (names []string) {
 
 // Reload reads all files anew, for handshakes that begin from now on. Connections go on,
 // also when their identity has another key now; those whose identity psk_file does not have
-// any more are closed, and their number is logged. What psk_url has answered is forgotten;
+// any more are closed, and their number is logged. What key_server has answered is forgotten;
 // connections of identities from there go on. An error changes nothing, and is that of
 // LoadCredentials.
 func (c *Credentials) Reload() error {
@@ -169,7 +169,7 @@ func (c *Credentials) readKeys(ring, before *keyring) error {
 	if before != nil {
 		ring.keys.stranger = before.keys.stranger // for a stranger nothing has changed
 	}
-	if o.PSKURL == "" {
+	if o.KeyServer == "" {
 		return nil
 	}
 	var err error

@@ -56,7 +56,7 @@ func (l *Link) failureOf(c *conn, err error) failure {
 	case errors.Is(err, errNoName):
 		return failure{&f.certificate, "client certificate rejected: " + err.Error()}
 	case p.lookup != nil && !p.verified:
-		return failure{&f.lookup, "its key could not be asked for at psk_url: " + p.lookup.Error()}
+		return failure{&f.lookup, "its key could not be asked for at key_server: " + p.lookup.Error()}
 	case p.rejected > 0 && p.known:
 		return failure{&f.wrongKey, "wrong key for this identity"}
 	case p.rejected > 0:

@@ -19,7 +19,7 @@ import (
 	"mqttsn-gateway/gateway/secret"
 )
 
-// Bounds of what is asked and remembered of the server at psk_url.
+// Bounds of what is asked and remembered of the server at key_server.
 const (
 	maxLookups   = 16 // at a time
 	maxFound     = 1 << 16
@@ -30,7 +30,7 @@ const (
 )
 
 // lookup asks a server for the keys of identities that psk_file does not have: GET
-// psk_url/IDENTITY is answered with {"client": IDENTITY, "psk": KEY}, KEY in base64, or with
+// key_server/IDENTITY is answered with {"client": IDENTITY, "psk": KEY}, KEY in base64, or with
 // status 404. Handshakes wait for it, nothing else does.
 type lookup struct {
 	base           string
@@ -58,15 +58,15 @@ type question struct {
 	err  error
 }
 
-// newLookup reads the files that belong to psk_url. Errors begin with the option's key.
+// newLookup reads the files that belong to key_server. Errors begin with the option's key.
 func newLookup(o *Options) (*lookup, error) {
 	transport := &http.Transport{
 		TLSClientConfig:     &tls.Config{MinVersion: tls.VersionTLS12},
-		TLSHandshakeTimeout: o.PSKURLTimeout, MaxIdleConnsPerHost: maxLookups, IdleConnTimeout: time.Minute,
+		TLSHandshakeTimeout: o.KeyServerTimeout, MaxIdleConnsPerHost: maxLookups, IdleConnTimeout: time.Minute,
 		MaxResponseHeaderBytes: 16 << 10,
 	}
 	l := &lookup{
-		base: strings.TrimSuffix(o.PSKURL, "/") + "/", user: o.PSKURLUser, timeout: o.PSKURLTimeout, life: o.PSKURLLifetime,
+		base: strings.TrimSuffix(o.KeyServer, "/") + "/", user: o.KeyServerUser, timeout: o.KeyServerTimeout, life: o.KeyServerLifetime,
 		client: &http.Client{
 			Transport: transport,
 			// The password is for this server alone.
@@ -75,45 +75,45 @@ func newLookup(o *Options) (*lookup, error) {
 		slots: make(chan struct{}, maxLookups),
 		found: map[string]found{}, absent: map[string]time.Time{}, asking: map[string]*question{},
 	}
-	if o.PSKURLPasswordFile != "" {
-		password, err := secret.ReadPassword(o.PSKURLPasswordFile)
+	if o.KeyServerPasswordFile != "" {
+		password, err := secret.ReadPassword(o.KeyServerPasswordFile)
 		if err != nil {
-			return nil, fmt.Errorf("psk_url_password_file: %w", err)
+			return nil, fmt.Errorf("key_server_password_file: %w", err)
 		}
 		l.password = string(password)
 	}
-	if o.PSKURLCAFile != "" {
-		pool, err := secret.Authorities(o.PSKURLCAFile)
+	if o.KeyServerCAFile != "" {
+		pool, err := secret.Authorities(o.KeyServerCAFile)
 		if err != nil {
-			return nil, fmt.Errorf("psk_url_ca_file: %w", err)
+			return nil, fmt.Errorf("key_server_ca_file: %w", err)
 		}
 		transport.TLSClientConfig.RootCAs = pool
 	}
 	return l, nil
 }
 
-// validatePSKURL reports what cannot work of psk_url and its companions.
-func (o *Options) validatePSKURL() error {
-	if o.PSKURL == "" {
+// validateKeyServer reports what cannot work of key_server and its companions.
+func (o *Options) validateKeyServer() error {
+	if o.KeyServer == "" {
 		for key, value := range map[string]string{
-			"psk_url_user": o.PSKURLUser, "psk_url_password_file": o.PSKURLPasswordFile, "psk_url_ca_file": o.PSKURLCAFile,
+			"key_server_user": o.KeyServerUser, "key_server_password_file": o.KeyServerPasswordFile, "key_server_ca_file": o.KeyServerCAFile,
 		} {
 			if value != "" {
-				return fmt.Errorf("%s: %q is of no use without psk_url", key, value)
+				return fmt.Errorf("%s: %q is of no use without key_server", key, value)
 			}
 		}
 		return nil
 	}
-	u, err := url.Parse(o.PSKURL)
+	u, err := url.Parse(o.KeyServer)
 	switch {
 	case err != nil || u.Host == "" || u.Scheme != "https" && u.Scheme != "http":
-		return errors.New("psk_url: it is not allowed: write https://HOST/PATH")
+		return errors.New("key_server: it is not allowed: write https://HOST/PATH")
 	case u.User != nil || u.RawQuery != "" || u.Fragment != "":
-		return errors.New("psk_url: a user, a query or a fragment is not allowed: see psk_url_user and psk_url_password_file")
+		return errors.New("key_server: a user, a query or a fragment is not allowed: see key_server_user and key_server_password_file")
 	case u.Scheme == "http" && !isLoopback(u.Hostname()):
-		return fmt.Errorf("psk_url: %q would send keys unencrypted: use https, or a server on this host", o.PSKURL)
-	case o.PSKURLUser != "" && o.PSKURLPasswordFile == "":
-		return fmt.Errorf("psk_url_user: %q is not allowed without psk_url_password_file", o.PSKURLUser)
+		return fmt.Errorf("key_server: %q would send keys unencrypted: use https, or a server on this host", o.KeyServer)
+	case o.KeyServerUser != "" && o.KeyServerPasswordFile == "":
+		return fmt.Errorf("key_server_user: %q is not allowed without key_server_password_file", o.KeyServerUser)
 	}
 	return nil
 }
@@ -131,7 +131,7 @@ func (l *lookup) close() {
 }
 
 // find returns the key of an identity, nil if it has none. It waits for the server as long as
-// ctx and psk_url_timeout allow. Several who ask for one identity wait for one answer.
+// ctx and key_server_timeout allow. Several who ask for one identity wait for one answer.
 func (l *lookup) find(ctx context.Context, identity string) (key []byte, err error) {
 	if identity == "" || identity == "." || identity == ".." || len(identity) > maxIdentity || !utf8.ValidString(identity) {
 		return nil, nil
@@ -181,7 +181,7 @@ func (l *lookup) ask(identity string, q *question) {
 		q.key, q.err = l.request(ctx, identity)
 		<-l.slots
 	case <-ctx.Done():
-		q.err = fmt.Errorf("%d requests are under way, and none has ended within psk_url_timeout", maxLookups)
+		q.err = fmt.Errorf("%d requests are under way, and none has ended within key_server_timeout", maxLookups)
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -227,7 +227,7 @@ func (l *lookup) request(ctx context.Context, identity string) (key []byte, err 
 	if err != nil {
 		var timeout net.Error
 		if errors.As(err, &timeout) && timeout.Timeout() {
-			return nil, errors.New("no answer within psk_url_timeout")
+			return nil, errors.New("no answer within key_server_timeout")
 		}
 		return nil, errors.Unwrap(err) // without the URL
 	}

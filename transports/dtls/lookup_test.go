@@ -57,8 +57,8 @@ func (s *keyServer) set(then func(http.ResponseWriter, *http.Request) bool) {
 
 func (s *keyServer) options(t testing.TB) Options {
 	o := pskOptions(t)
-	o.PSKFile, o.PSKURL, o.PSKURLUser = "", s.URL+"/clients", "gw"
-	o.PSKURLPasswordFile = writeFile(t, "password", "secret-word\n", 0o600)
+	o.PSKFile, o.KeyServer, o.KeyServerUser = "", s.URL+"/clients", "gw"
+	o.KeyServerPasswordFile = writeFile(t, "password", "secret-word\n", 0o600)
 	return o
 }
 
@@ -130,16 +130,16 @@ func TestServerFails(t *testing.T) {
 			_, _ = w.Write([]byte(`{"client":"sensor-2","psk":"` + base64.StdEncoding.EncodeToString(testKey) + `"}`))
 			return true
 		},
-		"in base64":      func(w http.ResponseWriter, _ *http.Request) bool { _, _ = w.Write([]byte(`{"psk":"!!"}`)); return true },
-		"longer than":    func(w http.ResponseWriter, _ *http.Request) bool { _, _ = w.Write(make([]byte, 5000)); return true },
-		"within psk_url": func(_ http.ResponseWriter, r *http.Request) bool { <-r.Context().Done(); return true },
+		"in base64":         func(w http.ResponseWriter, _ *http.Request) bool { _, _ = w.Write([]byte(`{"psk":"!!"}`)); return true },
+		"longer than":       func(w http.ResponseWriter, _ *http.Request) bool { _, _ = w.Write(make([]byte, 5000)); return true },
+		"within key_server": func(_ http.ResponseWriter, r *http.Request) bool { <-r.Context().Done(); return true },
 	} {
 		t.Run(want, func(t *testing.T) {
 			s := newKeyServer(t, httptest.NewServer)
 			s.set(then)
 			o, log := s.options(t), &logBuffer{}
-			if o.PSKURLTimeout = time.Minute; want == "within psk_url" {
-				o.PSKURLTimeout = time.Second
+			if o.KeyServerTimeout = time.Minute; want == "within key_server" {
+				o.KeyServerTimeout = time.Second
 			}
 			o.PSKFile = writeFile(t, "psk", "local:"+newHex+"\n", 0o600)
 			l := echo(t, o, log.logger())
@@ -179,13 +179,13 @@ func TestServerOverTLS(t *testing.T) {
 		return false
 	})
 	o := s.options(t)
-	o.PSKURLUser = ""
+	o.KeyServerUser = ""
 	l := echo(t, o, quiet())
 	if _, err := connect(t, l.Addr(), withKey("sensor-1", testKey)...); err == nil {
 		t.Error("a server that nobody vouches for is believed")
 	}
 	until(t, "the refusal", func() bool { return l.Stats().Failed == Failures{Lookup: 1} })
-	o.PSKURLCAFile = writeFile(t, "ca.pem", pemText("CERTIFICATE", s.Certificate().Raw), 0o644)
+	o.KeyServerCAFile = writeFile(t, "ca.pem", pemText("CERTIFICATE", s.Certificate().Raw), 0o644)
 	l = echo(t, o, quiet())
 	say(t, mustConnect(t, l.Addr(), withKey("sensor-1", testKey)...), "hello")
 }
@@ -218,7 +218,7 @@ func TestLookupRemembers(t *testing.T) {
 	}
 	ask("sensor-1", testKey, 1)
 	ask("sensor-1", testKey, 1)
-	age(o.PSKURLLifetime)
+	age(o.KeyServerLifetime)
 	ask("sensor-1", testKey, 2)
 	l.doubt("sensor-1")
 	ask("sensor-1", testKey, 2)
@@ -242,7 +242,7 @@ func TestLookupRemembers(t *testing.T) {
 	}
 }
 
-func TestPSKURLOptions(t *testing.T) {
+func TestKeyServerOptions(t *testing.T) {
 	password := writeFile(t, "password", "x", 0o600)
 	for text, good := range map[string]bool{
 		"https://keys.example/clients": true, "http://127.0.0.1:8000": true, "http://[::1]/x": true, "http://localhost/x": true,
@@ -250,17 +250,17 @@ func TestPSKURLOptions(t *testing.T) {
 		"https://x/?a=b": false, "https://x/#y": false, "http://localhost.example/": false, "https://%zz": false,
 	} {
 		o := DefaultOptions()
-		o.PSKURL, o.PSKURLPasswordFile = text, password
-		if err := o.Validate(); (err == nil) != good || err != nil && (!strings.HasPrefix(err.Error(), "psk_url: ") || strings.Contains(err.Error(), "u:p")) {
+		o.KeyServer, o.KeyServerPasswordFile = text, password
+		if err := o.Validate(); (err == nil) != good || err != nil && (!strings.HasPrefix(err.Error(), "key_server: ") || strings.Contains(err.Error(), "u:p")) {
 			t.Errorf("%s: %v", text, err)
 		}
 	}
 	o := DefaultOptions()
-	o.PSKURLUser = "x"
+	o.KeyServerUser = "x"
 	if o.Validate() == nil {
-		t.Error("a user without psk_url is accepted")
+		t.Error("a user without key_server is accepted")
 	}
-	if o.PSKURL = "https://x"; o.Validate() == nil {
+	if o.KeyServer = "https://x"; o.Validate() == nil {
 		t.Error("a user without a password is accepted")
 	}
 }

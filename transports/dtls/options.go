@@ -24,27 +24,27 @@ type Options struct {
 	// clients that offer both ways use their key; those that offer none are let in unless
 	// client_certificates is required.
 	PSKFile string `mapstructure:"psk_file"`
-	// PSKURL is where to ask for the keys of identities that psk_file does not have, as
-	// bisquitt does: GET PSK_URL/IDENTITY is answered with {"client": IDENTITY, "psk": KEY},
+	// KeyServer is where to ask for the keys of identities that psk_file does not have, as
+	// bisquitt does: GET KEY_SERVER/IDENTITY is answered with {"client": IDENTITY, "psk": KEY},
 	// the key in base64, or with status 404 if there is none. It is https://HOST/PATH, or
 	// http on this host alone. Default none. A handshake whose key cannot be asked for fails.
 	// Connections go on when their identity is removed there.
-	PSKURL string `mapstructure:"psk_url"`
-	// PSKURLUser is the user name for psk_url (HTTP Basic). Default none.
-	PSKURLUser string `mapstructure:"psk_url_user"`
-	// PSKURLPasswordFile names the file of psk_url_user's password, or without a
-	// psk_url_user of a token (HTTP Bearer). Only its owner and group may read it. Default
+	KeyServer string `mapstructure:"key_server"`
+	// KeyServerUser is the user name for key_server (HTTP Basic). Default none.
+	KeyServerUser string `mapstructure:"key_server_user"`
+	// KeyServerPasswordFile names the file of key_server_user's password, or without a
+	// key_server_user of a token (HTTP Bearer). Only its owner and group may read it. Default
 	// none.
-	PSKURLPasswordFile string `mapstructure:"psk_url_password_file"`
-	// PSKURLCAFile names the PEM file of the authorities that the certificate at psk_url has
+	KeyServerPasswordFile string `mapstructure:"key_server_password_file"`
+	// KeyServerCAFile names the PEM file of the authorities that the certificate at key_server has
 	// to come from. Default none: those of the system.
-	PSKURLCAFile string `mapstructure:"psk_url_ca_file"`
-	// PSKURLTimeout is how long to wait for an answer from psk_url, 100ms to 1m. Default 5s.
-	PSKURLTimeout time.Duration `mapstructure:"psk_url_timeout"`
-	// PSKURLLifetime is how long a key from psk_url is used without asking again, 1s to 24h.
+	KeyServerCAFile string `mapstructure:"key_server_ca_file"`
+	// KeyServerTimeout is how long to wait for an answer from key_server, 100ms to 1m. Default 5s.
+	KeyServerTimeout time.Duration `mapstructure:"key_server_timeout"`
+	// KeyServerLifetime is how long a key from key_server is used without asking again, 1s to 24h.
 	// Default 5m. A key that does not fit is asked for again after 10 seconds, an identity
 	// that has none after 30.
-	PSKURLLifetime time.Duration `mapstructure:"psk_url_lifetime"`
+	KeyServerLifetime time.Duration `mapstructure:"key_server_lifetime"`
 	// CertificateFile names the PEM file of the server's certificate (ECDSA or RSA), its
 	// intermediates after it. Default none; if there is no psk_file either, a certificate
 	// is made at each start, which is fit for trying things out only.
@@ -152,8 +152,8 @@ const (
 // DefaultOptions returns the defaults that the fields of Options name.
 func DefaultOptions() Options {
 	return Options{
-		PSKURLTimeout:             5 * time.Second,
-		PSKURLLifetime:            5 * time.Minute,
+		KeyServerTimeout:          5 * time.Second,
+		KeyServerLifetime:         5 * time.Minute,
 		ClientCertificates:        certificatesNone,
 		ConnectionID:              true,
 		MTU:                       1400,
@@ -208,8 +208,8 @@ func (o Options) Validate() error {
 	}{
 		{"retransmit_interval", o.RetransmitInterval, 100 * time.Millisecond, time.Minute},
 		{"handshake_timeout", o.HandshakeTimeout, time.Second, 10 * time.Minute},
-		{"psk_url_timeout", o.PSKURLTimeout, 100 * time.Millisecond, time.Minute},
-		{"psk_url_lifetime", o.PSKURLLifetime, time.Second, 24 * time.Hour},
+		{"key_server_timeout", o.KeyServerTimeout, 100 * time.Millisecond, time.Minute},
+		{"key_server_lifetime", o.KeyServerLifetime, time.Second, 24 * time.Hour},
 		{"session_lifetime", o.SessionLifetime, time.Minute, 168 * time.Hour},
 		{"idle_timeout", o.IdleTimeout, time.Minute, 720 * time.Hour},
 	} {
@@ -220,14 +220,14 @@ func (o Options) Validate() error {
 	if err := transports.ValidateUser(o.User); err != nil {
 		return fmt.Errorf("user: %w", err)
 	}
-	if err := o.validatePSKURL(); err != nil {
+	if err := o.validateKeyServer(); err != nil {
 		return err
 	}
 	return o.validateCredentials()
 }
 
 // hasKeys says that clients may use pre-shared keys.
-func (o *Options) hasKeys() bool { return o.PSKFile != "" || o.PSKURL != "" }
+func (o *Options) hasKeys() bool { return o.PSKFile != "" || o.KeyServer != "" }
 
 func (o Options) validateCredentials() error {
 	switch o.ClientCertificates {

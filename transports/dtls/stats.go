@@ -28,7 +28,7 @@ type Failures struct {
 	WrongKey uint64
 	// UnknownIdentity: there is no key for the identity.
 	UnknownIdentity uint64
-	// Lookup: psk_url did not say which key the identity has.
+	// Lookup: key_server did not say which key the identity has.
 	Lookup uint64
 	// NoCipherSuite: the client offers no cipher suite, curve or extension that we take, or
 	// wants a connection id of more than 26 octets.
