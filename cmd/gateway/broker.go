@@ -27,6 +27,8 @@ type brokerSide struct {
 	local bool
 	// openFlags are the flags that let the network in.
 	openFlags string
+	// files may change while it runs; nil if it has none.
+	files reloadable
 	// close releases what Serve would, for a start that failed.
 	close func() error
 }
@@ -46,6 +48,7 @@ func newBrokerSide(c config.Config, st store.Store, log *slog.Logger) (*brokerSi
 		metrics:   []admin.Source{upstreamMetrics(b)},
 		text:      "broker " + c.Broker.URL,
 		local:     true,
+		files:     b,
 		openFlags: "--udp :1883",
 		close:     func() error { return nil },
 	}

@@ -55,6 +55,9 @@ func runWith(ctx context.Context, c config.Config, origins config.Origins, st *s
 	files := newReloader(log)
 	files.add("auth", guard)
 	files.add("gateway", g)
+	if side.files != nil {
+		files.add("broker", side.files)
+	}
 	if links.trust != nil {
 		files.add("dtls", links.trust)
 	}
