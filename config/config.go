@@ -82,7 +82,8 @@ type Config struct {
 }
 
 // Default is the configuration of a gateway that is told nothing: it listens on this
-// host only, and the broker is the embedded one.
+// host only, and the broker is the embedded one. The option gateway.profile asks for other
+// defaults.
 func Default() Config {
 	return Config{
 		Gateway: gateway.DefaultOptions(),

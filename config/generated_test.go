@@ -15,6 +15,8 @@ import (
 	"time"
 
 	"go.yaml.in/yaml/v3"
+
+	"mqttsn-gateway/gateway"
 )
 
 var update = flag.Bool("update", false, "write the generated files instead of comparing them")
@@ -280,11 +282,11 @@ allowed. Secrets are read from files (options ending in ` + "`_file`" + `), neve
 func (d *declarations) reference() string {
 	var b strings.Builder
 	b.WriteString(referenceHead)
-	defaults := reflect.ValueOf(Default())
+	defaults, smalls := reflect.ValueOf(Default()), reflect.ValueOf(defaultsOf(gateway.ProfileSmall))
 	for i, f := range fields(configType) {
 		name := f.Tag.Get("mapstructure")
 		fmt.Fprintf(&b, "\n## %s\n\n%s\n", name, d.doc(configType, f))
-		v := defaults.Field(i)
+		v, small := defaults.Field(i), smalls.Field(i)
 		if isList(f.Type) {
 			name += "." + listIndex
 			if d, ok := elementDefault(f.Tag.Get("mapstructure")); ok {
@@ -292,26 +294,32 @@ func (d *declarations) reference() string {
 			} else {
 				v = reflect.Zero(f.Type.Elem())
 			}
+			small = v
 		}
-		d.referenceSection(&b, name, v)
+		d.referenceSection(&b, name, v, small)
 	}
 	return b.String()
 }
 
-func (d *declarations) referenceSection(b *strings.Builder, name string, v reflect.Value) {
+// referenceSection writes the options of a section; small is the section in that profile.
+func (d *declarations) referenceSection(b *strings.Builder, name string, v, small reflect.Value) {
 	for _, f := range fields(v.Type()) {
-		full, field := name+"."+f.Tag.Get("mapstructure"), v.FieldByIndex(f.Index)
+		full, field, smaller := name+"."+f.Tag.Get("mapstructure"), v.FieldByIndex(f.Index), small.FieldByIndex(f.Index)
 		doc := d.doc(v.Type(), f)
 		if f.Type.Kind() == reflect.Struct {
 			fmt.Fprintf(b, "\n### %s\n\n%s\n", full, doc)
-			d.referenceSection(b, full, field)
+			d.referenceSection(b, full, field, smaller)
 			continue
 		}
 		if element, ok := elementDefault(full); ok {
 			fmt.Fprintf(b, "\n### %s\n\nAllowed is %s · `%s`\n\n%s\n", full, allowed(f.Type), envName(full), doc)
-			d.referenceSection(b, full+"."+listIndex, element)
+			d.referenceSection(b, full+"."+listIndex, element, element)
 			continue
 		}
-		fmt.Fprintf(b, "\n### %s\n\nDefault `%s` · %s · `%s`\n\n%s\n", full, shownValue(field), allowed(f.Type), envName(full), doc)
+		value := "`" + shownValue(field) + "`"
+		if other := shownValue(smaller); other != shownValue(field) && full != "gateway.profile" {
+			value += ", in the profile small `" + other + "`"
+		}
+		fmt.Fprintf(b, "\n### %s\n\nDefault %s · %s · `%s`\n\n%s\n", full, value, allowed(f.Type), envName(full), doc)
 	}
 }

@@ -114,7 +114,7 @@ func (l *loader) result() (Config, error) {
 
 // decode is the configuration that results: what is not set has its default.
 func (l *loader) decode() Config {
-	c := Default()
+	c := defaultsOf(l.profile())
 	fillElements(&c, func(list string) (int, bool) {
 		elements, ok := l.viper.Get(strings.ReplaceAll(list, ".", delimiter)).([]any)
 		return len(elements), ok

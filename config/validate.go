@@ -28,7 +28,7 @@ func (l *loader) validate(c Config) {
 	if c.Forward.To == "" {
 		c.Forward.To = "localhost:1883" // the same
 	}
-	whole, defaults := reflect.ValueOf(&c).Elem(), reflect.ValueOf(Default())
+	whole, defaults := reflect.ValueOf(&c).Elem(), reflect.ValueOf(defaultsOf(c.Gateway.Profile))
 	for i := range whole.NumField() {
 		name := configType.Field(i).Tag.Get("mapstructure")
 		section := whole.Field(i)

@@ -16,6 +16,12 @@ const (
 	RoamNever   = "never"
 )
 
+// The values of Options.Profile.
+const (
+	ProfileServer = "server"
+	ProfileSmall  = "small"
+)
+
 // maxAdvertise is what the Duration of ADVERTISE can express [SN-5.4.1].
 const maxAdvertise = 65535 * time.Second
 
@@ -24,6 +30,11 @@ type Options struct {
 	// ID is the gateway's id in ADVERTISE and GWINFO, 0 to 255. Gateways of one
 	// network have different ids.
 	ID int `mapstructure:"id"`
+
+	// Profile chooses the defaults of the limits: "server", or "small" for machines such as a
+	// Raspberry Pi with 512 MiB of memory and an SD card, on which 1000 clients are many.
+	// Each option says what its default is with either. Limits that are set count in both.
+	Profile string `mapstructure:"profile"`
 
 	// MaxClients is how many clients the gateway knows at a time, asleep and
 	// disconnected ones with a stored session included; 1 to 10000000. A CONNECT
@@ -130,6 +141,7 @@ type Options struct {
 func DefaultOptions() Options {
 	return Options{
 		ID:                  1,
+		Profile:             ProfileServer,
 		MaxClients:          20000,
 		Roaming:             RoamAny,
 		Forwarders:          []string{forwardersAny},
@@ -150,6 +162,8 @@ func (o Options) Validate() error {
 	switch {
 	case o.ID < 0 || o.ID > 255:
 		return fmt.Errorf("id: %d is not a gateway id: 0 to 255", o.ID)
+	case o.Profile != ProfileServer && o.Profile != ProfileSmall:
+		return fmt.Errorf("profile: %q is not a profile: %s or %s", o.Profile, ProfileServer, ProfileSmall)
 	case o.MaxClients < 1 || o.MaxClients > 10_000_000:
 		return fmt.Errorf("max_clients: %d is out of range: 1 to 10000000", o.MaxClients)
 	case o.Roaming != RoamAny && o.Roaming != RoamConnect && o.Roaming != RoamNever:
