@@ -35,6 +35,7 @@ type hub struct {
 	silent   bool            // does not acknowledge
 	connects int             // of clients
 	clients  []string        // that have connected
+	users    []string        // their user names, and the gateway's own
 	filters  []string        // that were subscribed to
 	ignoring bool            // what comes from the gateway
 
@@ -149,6 +150,7 @@ func (h *hub) welcome(conn *buffered, c *packets.Connect, health bool, life int)
 		return
 	}
 	ack := &packets.Connack{Properties: &packets.Properties{}}
+	h.users = append(h.users, c.Username)
 	if !health {
 		h.connects++
 		h.clients = append(h.clients, c.ClientID)

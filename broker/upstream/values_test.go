@@ -18,6 +18,7 @@ func TestValues(t *testing.T) {
 		User: []broker.UserProperty{{Name: []byte("n"), Value: []byte("v")}},
 	}}
 	known := knowledge{clean: true, persist: true, reached: true, unsure: true, ended: at}
+	principal := knowledge{clean: true, as: broker.Principal{User: "u", Identity: "id"}}
 	for _, v := range []struct {
 		name string
 		got  []byte
@@ -27,6 +28,7 @@ func TestValues(t *testing.T) {
 		{"released", releasedValue, "0110"},
 		{"kept", appendKept(nil, 2, &broker.Message{Topic: "t", Payload: []byte("x"), Expires: at}), "0102fbd095ffbc3101740178"},
 		{"session", known.sessionValue(), "010ffbd095ffbc31"},
+		{"session of a user", principal.sessionValue(), "010100017502" + "6964"},
 		{"filter", appendFilter(nil, "a/#", 1), "010103612f23"},
 		{"count", appendCount(nil, 300), "01ac02"},
 		{"dead letter", appendDeadLetter(nil, 0x99, at, []byte{0x32, 0}), "0199fbd095ffbc31023200"},
@@ -43,11 +45,14 @@ func TestValues(t *testing.T) {
 	if k, err := readKnowledge(known.sessionValue()); err != nil || k != known {
 		t.Errorf("read %+v, %v", k, err)
 	}
+	if k, err := readKnowledge(principal.sessionValue()); err != nil || k != principal {
+		t.Errorf("read %+v, %v", k, err)
+	}
 }
 
 // Every other value is refused, and none is read as something that it does not say.
 func FuzzValues(f *testing.F) {
-	for _, s := range []string{"010dfbd095ffbc3103612f62026f6e016e0176", "0110", "0102fbd095ffbc3101740178", "010ffbd095ffbc31", "010103612f23", "01ac02", "02"} {
+	for _, s := range []string{"010dfbd095ffbc3103612f62026f6e016e0176", "0110", "0102fbd095ffbc3101740178", "010ffbd095ffbc31", "0101000175026964", "010103612f23", "01ac02", "02"} {
 		b, _ := hex.DecodeString(s)
 		f.Add(b)
 	}
