@@ -20,8 +20,9 @@ var errNoProtocol = errors.New("the server does not offer MQTT over WebSocket: i
 // The host, with its port unless that is the scheme's own, and the path say what is asked
 // for. The result is read and written as any other connection, by one goroutine each.
 func Client(ctx context.Context, below net.Conn, host, path string) (net.Conn, error) {
+	through := &gather{Conn: below}
 	once := make(chan net.Conn, 1)
-	once <- below
+	once <- through
 	transport := &http.Transport{
 		DialContext: func(context.Context, string, string) (net.Conn, error) {
 			select {
@@ -44,7 +45,7 @@ func Client(ctx context.Context, below net.Conn, host, path string) (net.Conn, e
 	})
 	switch {
 	case err == nil && ws.Subprotocol() == Subprotocol:
-		return newConn(below, ws), nil
+		return newConn(through, ws), nil
 	case err == nil:
 		err = errNoProtocol
 	case ctx.Err() != nil:

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 
 	"github.com/coder/websocket"
 )
@@ -17,14 +16,14 @@ const Subprotocol = "mqtt"
 // the connection below, so that none of them waits for the other side or costs a timer. After
 // a deadline has passed within a frame the connection is of no use any more.
 type conn struct {
-	net.Conn
+	*gather
 	ws      *websocket.Conn
 	message io.Reader // that is being read, nil if none is
 }
 
-func newConn(below net.Conn, ws *websocket.Conn) *conn {
+func newConn(below *gather, ws *websocket.Conn) *conn {
 	ws.SetReadLimit(-1) // it is read in pieces
-	return &conn{Conn: below, ws: ws}
+	return &conn{gather: below, ws: ws}
 }
 
 // errText says that the peer sent text [MQTT-6.0.0-1].
@@ -74,7 +73,15 @@ func ended(err error) error {
 
 // Write sends p as one message.
 func (c *conn) Write(p []byte) (int, error) {
-	if err := c.ws.Write(context.Background(), websocket.MessageBinary, p); err != nil {
+	long := len(p) > pieces/2
+	if long {
+		c.hold()
+	}
+	err := c.ws.Write(context.Background(), websocket.MessageBinary, p)
+	if long {
+		err = errors.Join(err, c.release())
+	}
+	if err != nil {
 		return 0, err
 	}
 	return len(p), nil

@@ -49,11 +49,18 @@ func offers(r *http.Request) bool {
 // hijacker notes the connection that is taken over.
 type hijacker struct {
 	http.ResponseWriter
-	conn net.Conn
+	conn *gather
 }
 
 func (h *hijacker) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	conn, buffers, err := http.NewResponseController(h.ResponseWriter).Hijack()
-	h.conn = conn
-	return conn, buffers, err
+	if err != nil {
+		return nil, nil, err
+	}
+	if err := buffers.Flush(); err != nil { // the header
+		_ = conn.Close()
+		return nil, nil, err
+	}
+	h.conn = &gather{Conn: conn}
+	return h.conn, bufio.NewReadWriter(buffers.Reader, bufio.NewWriterSize(h.conn, pieces)), nil
 }

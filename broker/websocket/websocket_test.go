@@ -10,7 +10,10 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"runtime"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -77,6 +80,59 @@ func TestStream(t *testing.T) {
 			if err := <-done; err != nil {
 				t.Fatal(err)
 			}
+		}
+	}
+}
+
+// counting counts writes.
+type counting struct {
+	net.Conn
+	writes atomic.Int32
+}
+
+func (c *counting) Write(p []byte) (int, error) {
+	c.writes.Add(1)
+	return c.Conn.Write(p)
+}
+
+// A message is one write, however long it is, and pings are answered in between.
+func TestMessagesAreWrittenInOnePiece(t *testing.T) {
+	address, conns := serve(t)
+	below := &counting{Conn: dial(t, address)}
+	client, err := Client(t.Context(), below, address, "/mqtt")
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := <-conns
+	defer server.Close()
+	_ = server.SetDeadline(time.Now().Add(patience))
+	var ended sync.WaitGroup
+	defer ended.Wait()
+	defer client.Close()
+	ended.Go(func() { _, _ = io.Copy(io.Discard, client) }) // answers pings
+	for _, size := range []int{1, 2048, 2049, 4090, 4096, 5000, 65536, 300000} {
+		before := below.writes.Load()
+		done := make(chan error, 1)
+		go func() { _, err := client.Write(bytes.Repeat([]byte{7}, size)); done <- err }()
+		got := make([]byte, size)
+		if _, err := io.ReadFull(server, got); err != nil || bytes.Count(got, []byte{7}) != size {
+			t.Fatal(err)
+		}
+		if err := <-done; err != nil {
+			t.Fatal(err)
+		}
+		if n := below.writes.Load() - before; n != 1 {
+			t.Errorf("%d octets: %d writes", size, n)
+		}
+		if _, err := server.(*conn).gather.Write([]byte{0x89, 0}); err != nil { // a ping
+			t.Fatal(err)
+		}
+		deadline := time.Now().Add(patience)
+		for below.writes.Load() != before+2 {
+			if time.Now().After(deadline) {
+				t.Fatal("the ping is not answered")
+			}
+			runtime.Gosched()
 		}
 	}
 }
