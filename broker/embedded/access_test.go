@@ -4,6 +4,7 @@ import (
 	"crypto/sha512"
 	"encoding/base64"
 	"fmt"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
@@ -329,5 +330,46 @@ func TestRightsBelowMountPoint(t *testing.T) {
 	p.send(&mqtt.Publish{Topic: []byte("site/a"), QoS: 1, PacketID: 1})
 	if code := expect[*mqtt.Puback](p).Code; code != mqtt.CodeNotAuthorized {
 		t.Errorf("site/a: PUBACK %v", code)
+	}
+}
+
+// Each refusal is one warning with who and why; nobody can write into the log by it, and no
+// password is there.
+func TestLogOfRefusals(t *testing.T) {
+	a := guarded(t, "alice bob", "user alice\ntopic a\n")
+	b, text := logged(t, slog.LevelInfo, a.option, func(o *Options) { o.Listeners = listeners("127.0.0.1:0") })
+	refuse := func(id, want string, change ...func(*mqtt.Connect)) {
+		t.Helper()
+		p := dial(t, b, mqtt.V311)
+		c := &mqtt.Connect{CleanStart: true, ClientID: []byte(id)}
+		for _, f := range change {
+			f(c)
+		}
+		p.send(c)
+		if !expect[*mqtt.Connack](p).Code.Failed() {
+			t.Fatal("it is let in")
+		}
+		line := text.lines()[len(text.lines())-1]
+		want = `level=WARN msg="MQTT client refused" client=` + strings.Replace(want, " ", " remote="+p.conn.LocalAddr().String()+" ", 1)
+		if line != want {
+			t.Errorf("the log says\n%s\nwant\n%s", line, want)
+		}
+	}
+	refuse("c1", `c1 reason=bad_user_name_or_password why="the password is wrong" user=alice`, as("alice"), func(c *mqtt.Connect) { c.Password = []byte("pw-guess") })
+	refuse("c\n2", `c\n2 reason=bad_user_name_or_password why="there is no such user" user=ali\nce`, as("ali\nce"))
+	refuse("c3", `c3 reason=anonymous_not_allowed why="a user name and a password are needed" user=""`)
+	refuse("c4", `c4 reason=not_authorized why="there is no right to publish the will" user=alice`, as("alice"), willOf("b", false))
+	login(t, b, mqtt.V311, "c5", as("alice"), stay)
+	refuse("c5", `c5 reason=client_id_not_own why="the client id is somebody else's" user=bob`, as("bob"))
+	a.writeUsers("bob")
+	a.reload("")
+	gone := ` client=c5 `
+	until(t, "alice is disconnected", func() bool {
+		line := text.lines()[len(text.lines())-1]
+		return strings.Contains(line, "MQTT client disconnected") && strings.Contains(line, gone) &&
+			strings.Contains(line, `reason=not_authorized why="the user may not connect any more"`)
+	})
+	if strings.Contains(text.String(), "pw-") {
+		t.Error("there is a password in the log")
 	}
 }
