@@ -23,7 +23,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 const patience = 20 * time.Second
 
 // listen is a server that echoes, and says first how its handshake went.
-func listen(t *testing.T, c *tls.Config) (endpoint Endpoint, resumed chan bool) {
+func listen(t testing.TB, c *tls.Config) (endpoint Endpoint, resumed chan bool) {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -34,6 +34,7 @@ func listen(t *testing.T, c *tls.Config) (endpoint Endpoint, resumed chan bool) 
 	t.Cleanup(func() { _ = l.Close(); <-done })
 	go func() {
 		defer close(done)
+		defer close(resumed)
 		for {
 			conn, err := l.Accept()
 			if err != nil {

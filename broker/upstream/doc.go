@@ -6,16 +6,25 @@
 //
 //  1. [conn.Do] passes a request to the client's session, which appends the packet to its
 //     write buffer or, if the broker's receive maximum is used up, to its queue.
+//
 //  2. [Broker.Flush] writes, in one piece for each session with something to write, what
 //     the connection takes at once; the rest is left to a goroutine that ends when all is
 //     written. A batch is one write per client.
+//
 //  3. The reader, the one goroutine that an idle client has, decodes what the broker
 //     sends and tells the session: [session.take]. Events go to the gateway's Receiver
 //     under the session's lock; when nothing more has been received the reader calls
 //     wake, and then Flush for what that led to.
+//
 //  4. [Broker.ticks] does all that time demands: keep alive, retries, deadlines.
 //     [dialer] decides who may connect when, [gate] whether it makes sense to try, and
 //     where: of several brokers at the one that [Broker.probe] has found.
+//
+//  5. [papers] are what a connection is made with: what the client shows to the broker, and
+//     what it has to see of it. A reload replaces them for connections to come; [shunned]
+//     keeps clients that the broker has refused from asking again at once. Package remote
+//     dials, over TLS and WebSocket, too. Such a connection takes nothing without waiting,
+//     so all that is written there is left to the goroutine of 2.
 //
 // Locks are taken in this order: session, then one of dialer, gate, Broker.mu and
 // Broker.dirtyMu. Receivers are called with the session's lock held, wake with none.

@@ -81,6 +81,26 @@ func TestWaysToMosquitto(t *testing.T) {
 	}
 }
 
+// Brokers that stand in for each other may be reached in different ways.
+func TestFailoverBetweenWays(t *testing.T) {
+	first, ca := secureMosquitto(t, nil)
+	_, port, _ := net.SplitHostPort(freeAddress(t))
+	second := startMosquitto(t, false, "protocol websockets", "listener "+port+" 127.0.0.1")
+	o := overTLSTo(first, "mqtts", ca)
+	o.URL += ", ws://" + second.address
+	b := serve(t, o)
+	d := b.open(t, "c")
+	d.connect(false)
+	d.subscribe("t", 1)
+	d.echo("t", "over TLS")
+	first.kill()
+	await(t, "it is with the other one", func() bool {
+		st := b.Stats()
+		return st.Connected == 1 && st.Reconnects > 0
+	})
+	d.echo("t", "over WebSocket")
+}
+
 // What is wrong is told in the log, once, and counted.
 func TestTroubleWithTLS(t *testing.T) {
 	good, ca := secureMosquitto(t, nil)
