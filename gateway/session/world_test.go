@@ -40,6 +40,8 @@ type world struct {
 
 	sentRate int // the rate then
 
+	denied denied // topics that the device may not receive; nil: it has all rights
+
 	boot      int               // the restart of the device that the session knows of
 	published map[uint16]string // MsgID to payload of what the client has not finished
 	log       []string
@@ -246,6 +248,9 @@ func (w *world) step(cause string, do func()) {
 	if gone {
 		w.s = New("dev", &w.o, w.s.msgID)
 		w.s.SetPath(Path{Rate: w.rate})
+		if w.denied != nil {
+			w.s.SetRights(w.denied)
+		}
 		w.freeAt = time.Time{}
 		w.received, w.delivered, w.returned, w.dropped = 0, 0, 0, 0
 		clear(w.published)
@@ -305,6 +310,9 @@ func (w *world) checkSent(cause string, before State, sent []mqttsn.Packet) {
 		case *mqttsn.Publish:
 			if p.QoS > 0 && p.MsgID == 0 {
 				w.failf("a PUBLISH with MsgId 0")
+			}
+			if topic, _, _ := strings.Cut(string(p.Data), " "); w.denied[topic] {
+				w.failf("the device is sent %q, which it may not receive", p.Data)
 			}
 			if old, ok := w.published[p.MsgID]; ok && p.QoS > 0 && old != string(p.Data) {
 				w.failf("MsgId %d stands for %q and %q", p.MsgID, old, p.Data)
