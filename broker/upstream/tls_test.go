@@ -5,6 +5,7 @@ package upstream
 import (
 	"crypto/tls"
 	"crypto/x509"
+	"fmt"
 	"net"
 	"os"
 	"path/filepath"
@@ -285,6 +286,49 @@ func TestUserForEachDevice(t *testing.T) {
 	}
 	b.open(t, "3").connect(true)
 	if st := b.Stats(); st.Connected != 3 || st.ConnectionsLost != 0 {
+		t.Errorf("%+v", st)
+	}
+}
+
+// Files are read anew a thousand times while devices publish, connect and leave: nobody who
+// is there notices.
+func TestReloadUnderLoad(t *testing.T) {
+	m, ca := secureMosquitto(t, nil, "require_certificate true")
+	us := ca.Issue("us", nil)
+	o := overTLSTo(m, "mqtts", ca)
+	o.CertificateFile, o.KeyFile = us.CertificateFile, us.KeyFile
+	o.Username, o.PasswordFile, o.CredentialsFile = "us", secretFile(t, "ours"), secretFile(t, "talker:me:mine\n")
+	b := serve(t, o)
+	ledger := b.listen(t, "listener", "t", 2)
+	d := b.open(t, "talker")
+	d.connect(true)
+	reloaded := make(chan struct{})
+	go func() {
+		defer close(reloaded)
+		for range 1000 {
+			if err := b.Reload(); err != nil {
+				t.Error(err)
+				return
+			}
+		}
+	}()
+	messages := 0
+	for done := false; !done; {
+		select {
+		case <-reloaded:
+			done = true
+		default:
+		}
+		d.publishAll("t", 2, messages, messages+50)
+		messages += 50
+		passing := b.open(t, fmt.Sprintf("passing-%d", messages))
+		passing.connect(true)
+		passing.do(broker.Request{Op: broker.Disconnect})
+	}
+	await(t, "all messages", func() bool { return ledger.seen() == messages })
+	st := b.Stats()
+	t.Logf("%d messages, %d connects", messages, st.Connects)
+	if st.ConnectionsLost > 0 || st.Reconnects > 0 || ledger.duplicates() > 0 || len(st.Refused) > 0 {
 		t.Errorf("%+v", st)
 	}
 }
