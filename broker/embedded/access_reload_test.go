@@ -313,3 +313,49 @@ func TestCVE201812551(t *testing.T) {
 	b := serve(t, a.option)
 	dial(t, b, mqtt.V311).refused("p", mqtt.CodeBadCredentials, func(c *mqtt.Connect) { c.Username = []byte("bob") })
 }
+
+// A new subscription brings the retained messages that there is a right to, and no others,
+// also if the right goes while they wait to be sent.
+func TestRightsToRetained(t *testing.T) {
+	const rights = "user alice\ntopic write r/#\nuser bob\ntopic read r/a\ntopic read r/b\n"
+	a := guarded(t, "alice bob", rights)
+	b := serve(t, a.option, func(o *Options) { o.MaxInflightMessages = 1 })
+	p := login(t, b, mqtt.V5, "p", as("alice"))
+	for _, topic := range []string{"r/a", "r/b", "r/c", "r"} {
+		p.publish(topic, topic, 2, true)
+	}
+	for qos := range mqtt.QoS(3) {
+		q := login(t, b, mqtt.V5, fmt.Sprint("q", qos), as("bob"))
+		q.subscribe(qos, "#")
+		got := map[string]bool{}
+		for range 2 {
+			m := expect[*mqtt.Publish](q)
+			got[string(m.Topic)] = true
+			switch qos {
+			case 1:
+				q.send(&mqtt.Puback{PacketID: m.PacketID})
+			case 2:
+				q.send(&mqtt.Pubrec{PacketID: m.PacketID})
+				expect[*mqtt.Pubrel](q)
+				q.send(&mqtt.Pubcomp{PacketID: m.PacketID})
+			}
+		}
+		q.quiet()
+		if !got["r/a"] || !got["r/b"] {
+			t.Errorf("QoS %d: got %v", qos, got)
+		}
+	}
+	for i, revoked := range []string{"user alice\ntopic write r/#\n", "user bob\ntopic read r/#\n"} {
+		q := login(t, b, mqtt.V5, "q", as("bob"))
+		q.subscribe(1, "r/a", "r/b")
+		m := expect[*mqtt.Publish](q) // the other one waits for its acknowledgement
+		a.reload(revoked)
+		q.send(&mqtt.Puback{PacketID: m.PacketID})
+		q.quiet()
+		q.conn.Close()
+		if n := b.Stats().Dropped["receiver_not_authorized"]; n != uint64(1+i) {
+			t.Errorf("%d were dropped", n)
+		}
+		a.reload(rights)
+	}
+}
