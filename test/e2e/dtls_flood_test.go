@@ -166,13 +166,13 @@ func (l load) most(other load) load {
 	return load{max(l.goroutines, other.goroutines), max(l.octets, other.octets)}
 }
 
-// TestDTLSHalfOpen: 10,000 strangers say hello, and that is all that they say. It costs
+// TestDTLSHalfOpen: 100,000 strangers say hello, and that is all that they say. It costs
 // next to nothing, and those who want more than that are not hindered. If the strangers
 // even return their cookies, the gateway has the handshakes that it is allowed, until
 // their time is over.
 func TestDTLSHalfOpen(t *testing.T) {
 	t.Parallel()
-	const strangers, handshakes = 10_000, 64
+	const strangers, handshakes = 100_000, 64
 	for name, c := range map[string]struct {
 		returns     bool
 		goodClients int
