@@ -78,9 +78,9 @@ func (c *client) authenticate(id string, p *mqtt.Connect) *refusal {
 }
 
 // review ends the connections of clients who would not be let in any more: their user has
-// gone or has another password, or anonymous clients have to stay away. Mosquitto does the
-// same with the passwords that it keeps; we keep none, so that a new hash of the same password
-// ends the connection as well, and the client comes back with it.
+// gone or has another password. Mosquitto does the same with the passwords that it keeps; we
+// keep none, so that a new hash of the same password ends the connection as well, and the
+// client comes back with it.
 func (b *Broker) review() {
 	var all []*client
 	b.clients.mu.Lock()
@@ -97,8 +97,7 @@ func (b *Broker) review() {
 
 // review ends the connection if the client would not be let in any more.
 func (c *client) review() {
-	access, who := c.broker.options.Access, c.badge
-	if !access.Known(who.user) || access.Stamp(who.user) != who.stamp {
+	if c.broker.options.Access.Stamp(c.badge.user) != c.badge.stamp {
 		c.endFor(broker.CodeNotAuthorized, "the user may not connect any more")
 	}
 }
