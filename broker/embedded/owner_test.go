@@ -201,3 +201,22 @@ func TestOwnersAcrossRestart(t *testing.T) {
 		}
 	}
 }
+
+// A session of an identity stays its own when the device's user has come by MQTT meanwhile.
+func TestOwnerStays(t *testing.T) {
+	b := serve(t, guarded(t, "alice bob", "", anonymous).option)
+	for _, who := range []comes{known, alice} {
+		refused, _, leave := who.arrives(t, b, false)
+		if refused {
+			t.Fatalf("%s is refused", who.name)
+		}
+		leave()
+		until(t, "it has gone", func() bool { return b.Stats().Connected == 0 })
+	}
+	if refused, _, _ := other.arrives(t, b, false); !refused {
+		t.Errorf("%s may have it", other.name)
+	}
+	if refused, present, _ := nameless.arrives(t, b, false); refused || !present {
+		t.Errorf("%s: refused: %v, session present: %v", nameless.name, refused, present)
+	}
+}
