@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"mqttsn-gateway/broker"
 	"mqttsn-gateway/broker/auth"
@@ -357,5 +358,37 @@ func TestRightsToRetained(t *testing.T) {
 			t.Errorf("%d were dropped", n)
 		}
 		a.reload(rights)
+	}
+}
+
+// The will of a device is asked for again when it is published, by the rights of its user.
+func TestRevokedWillOfDevice(t *testing.T) {
+	const rights = "user alice\ntopic write w\n"
+	a := guarded(t, "alice", rights)
+	b := newBroker(t, a.option)
+	watcher := connected(t, b, "watcher", true)
+	watcher.subscribe("w", 1)
+	lose := func() {
+		t.Helper()
+		d := open(t, b, "d")
+		d.do(broker.Request{Op: broker.Connect, As: broker.Principal{User: "alice"}, Will: &broker.Message{Topic: "w", Payload: []byte("gone"), QoS: 1}})
+		d.answer()
+		d.do(broker.Request{Op: broker.Abandon})
+	}
+	lose()
+	watcher.ack(watcher.delivered("gone", 1))
+	a.reload("user alice\ntopic read w\n")
+	lose()
+	watcher.quiet()
+}
+
+// Who shows a wrong password has to wait for the answer.
+func TestLoginPause(t *testing.T) {
+	b := serve(t, guarded(t, "alice", "").option)
+	p := dial(t, b, mqtt.V5)
+	start := time.Now()
+	p.refused("p", mqtt.CodeBadCredentials, as("bob"))
+	if d := time.Since(start); d < failedPause {
+		t.Errorf("the answer came after %v", d)
 	}
 }
