@@ -224,9 +224,13 @@ func (o *observed) finish(owed int, back, drain time.Duration) {
 	if drain > outageDrain {
 		o.Errorf("it took %v to drain the spool, %v are allowed", drain, outageDrain)
 	}
-	live := setting{draining, true}
-	if p99 := max(h.acks.percentile(live, 99), h.arrivals.percentile(live, 99)); !o.aggregating && p99 > outageP99 {
-		o.Errorf("99 of 100 live messages took %v at most, %v are allowed", p99, outageP99)
+	// On a machine that is busy with other things, messages take long before the outage, too.
+	slowest := func(when stage) time.Duration {
+		s := setting{when, true}
+		return max(h.acks.percentile(s, 99), h.arrivals.percentile(s, 99))
+	}
+	if p99, most := slowest(draining), max(outageP99, 2*slowest(calm)); !o.aggregating && p99 > most {
+		o.Errorf("99 of 100 live messages took %v at most, %v are allowed", p99, most)
 	}
 }
 
