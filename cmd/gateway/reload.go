@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -15,10 +16,11 @@ import (
 // reloadable is a part of the gateway whose files may change while it runs: keys,
 // certificates, passwords, rights.
 type reloadable interface {
-	// Files are the files that Reload reads; none if nothing can change.
+	// Files are the files that Reload reads; none if there are none to be looked at.
 	Files() []string
-	// Reload reads the files anew. If one of them cannot be used, nothing changes, and the
-	// error names the option, the file and the reason.
+	// Reload reads the files anew, and forgets what was learnt elsewhere, such as keys from
+	// a server. If one of them cannot be used, nothing changes, and the error names the option,
+	// the file and the reason.
 	Reload() error
 }
 
@@ -46,17 +48,20 @@ func newReloader(log *slog.Logger) *reloader { return &reloader{log: log} }
 
 // add adds a part that has read its files already.
 func (r *reloader) add(section string, part reloadable) {
-	if names := part.Files(); len(names) > 0 {
-		now := looks(names)
-		r.parts = append(r.parts, &watched{part, section, now, now})
-	}
+	now := looks(part.Files())
+	r.parts = append(r.parts, &watched{part, section, now, now})
+}
+
+// hasFiles reports whether there is anything to be looked at.
+func (r *reloader) hasFiles() bool {
+	return slices.ContainsFunc(r.parts, func(p *watched) bool { return len(p.Files()) > 0 })
 }
 
 // run looks at the files until ctx is done, and reads all of them on a signal.
 func (r *reloader) run(ctx context.Context, signals <-chan os.Signal) {
 	ticker := time.NewTicker(watchPause)
 	defer ticker.Stop()
-	if len(r.parts) == 0 {
+	if !r.hasFiles() {
 		ticker.Stop()
 	}
 	for {
@@ -71,11 +76,11 @@ func (r *reloader) run(ctx context.Context, signals <-chan os.Signal) {
 	}
 }
 
-// all reads the files of all parts.
+// all reads the files of all parts, and has those without files forget what they have learnt.
 func (r *reloader) all() {
 	done := serviceReloads()
 	defer done()
-	if len(r.parts) == 0 {
+	if !r.hasFiles() {
 		r.log.Info("there is nothing to read anew: no option names a file of keys, certificates, passwords or rights; other options count from the next start on")
 	}
 	for _, p := range r.parts {
@@ -102,6 +107,9 @@ func (r *reloader) reload(p *watched) {
 	if err := p.Reload(); err != nil {
 		r.reloads[0].Add(1)
 		r.log.Error("what has changed cannot be used; what was read before stays in use: "+err.Error(), "section", p.section)
+		return
+	}
+	if files == "" {
 		return
 	}
 	r.reloads[1].Add(1)

@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -14,7 +15,7 @@ import (
 // fileReader is a part whose file must not be empty.
 type fileReader struct {
 	name string
-	text string
+	text atomic.Value // string
 }
 
 func (f *fileReader) Files() []string { return []string{f.name} }
@@ -25,7 +26,7 @@ func (f *fileReader) Reload() error {
 		err = errors.New("text_file: " + f.name + " is empty")
 	}
 	if err == nil {
-		f.text = string(text)
+		f.text.Store(string(text))
 	}
 	return err
 }
@@ -44,7 +45,7 @@ func TestReloaderWatches(t *testing.T) {
 		dir := t.TempDir()
 		f := &fileReader{name: filepath.Join(dir, "text")}
 		put(t, f.name, "one")
-		f.text = "one"
+		f.text.Store("one")
 		log := &journal{}
 		r := newReloader(log.logger())
 		r.add("text", f)
@@ -58,8 +59,8 @@ func TestReloaderWatches(t *testing.T) {
 		}
 		want := func(what, text string, failed, ok uint64) {
 			t.Helper()
-			if f.text != text || r.reloads[0].Load() != failed || r.reloads[1].Load() != ok {
-				t.Errorf("%s: %q, %d failed, %d ok", what, f.text, r.reloads[0].Load(), r.reloads[1].Load())
+			if f.text.Load() != text || r.reloads[0].Load() != failed || r.reloads[1].Load() != ok {
+				t.Errorf("%s: %q, %d failed, %d ok", what, f.text.Load(), r.reloads[0].Load(), r.reloads[1].Load())
 			}
 		}
 		pass(3)
@@ -108,5 +109,39 @@ func TestReloaderWatches(t *testing.T) {
 		if failures != 1 {
 			t.Errorf("%q", log.messages(t))
 		}
+	})
+}
+
+// oracle is a part that has learnt something, and has no files.
+type oracle struct{ reloads atomic.Int32 }
+
+func (o *oracle) Files() []string { return nil }
+func (o *oracle) Reload() error   { o.reloads.Add(1); return nil }
+
+// A part without files is told of a signal as well, and of nothing else.
+func TestReloaderTellsPartsWithoutFiles(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := &fileReader{name: filepath.Join(t.TempDir(), "text")}
+		put(t, f.name, "one")
+		o, r := new(oracle), newReloader((&journal{}).logger())
+		r.add("oracle", o)
+		r.add("text", f)
+		signals := make(chan os.Signal)
+		ctx, stop := context.WithCancel(t.Context())
+		ended := make(chan struct{})
+		go func() { defer close(ended); r.run(ctx, signals) }()
+		time.Sleep(5 * watchPause)
+		put(t, f.name, "two")
+		time.Sleep(5 * watchPause)
+		if o.reloads.Load() != 0 {
+			t.Error("it is told that a file of another part has changed")
+		}
+		signals <- os.Interrupt
+		synctest.Wait()
+		if o.reloads.Load() != 1 || r.reloads[1].Load() != 2 {
+			t.Errorf("%d times, %d reloads", o.reloads.Load(), r.reloads[1].Load())
+		}
+		stop()
+		<-ended
 	})
 }
