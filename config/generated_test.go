@@ -268,7 +268,7 @@ const referenceHead = `# Configuration reference
 <!-- Written by "go generate ./config" from the declarations of the options. -->
 
 ` + "`gateway config sample`" + ` prints a file with all of this; ` + "`gateway config check FILE`" + ` says what is
-wrong with one. ` + "`gateway --config FILE`" + ` or the environment variable ` + "`MQTTSN_CONFIG`" + ` names the file to use.
+wrong with one, and with the files that it names. ` + "`gateway --config FILE`" + ` or the environment variable ` + "`MQTTSN_CONFIG`" + ` names the file to use.
 The gateway runs without one.
 
 What comes later here counts more: the defaults, the file, environment variables, flags, ` + "`--set KEY=VALUE`" + `.

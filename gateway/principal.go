@@ -153,6 +153,13 @@ func (g *Gateway) Files() []string {
 	return []string{g.options.IdentityFile}
 }
 
+// CheckFiles reads the files that the options name, and reports what is wrong with them, first
+// the key of the option.
+func (o *Options) CheckFiles() error {
+	_, err := o.readIdentities()
+	return err
+}
+
 // Reload reads the identity file again. A client that may not use its ClientID any more is
 // told so and lost; all others stay connected. The error says what is wrong with the file,
 // and nothing has changed then.
@@ -177,15 +184,24 @@ func (g *Gateway) Reload() error {
 }
 
 func (g *Gateway) loadIdentities() error {
-	m := identityMap{}
-	if name := g.options.IdentityFile; name != "" {
-		var err error
-		if m, err = readIdentityFile(name, &g.options.Session); err != nil {
-			return fmt.Errorf("gateway.identity_file: %w", err)
-		}
+	m, err := g.options.readIdentities()
+	if err != nil {
+		return fmt.Errorf("gateway.%w", err)
 	}
 	g.identities.Store(&m)
 	return nil
+}
+
+// readIdentities reads the identity file, if there is one.
+func (o *Options) readIdentities() (identityMap, error) {
+	if o.IdentityFile == "" {
+		return identityMap{}, nil
+	}
+	m, err := readIdentityFile(o.IdentityFile, &o.Session)
+	if err != nil {
+		return nil, fmt.Errorf("identity_file: %w", err)
+	}
+	return m, nil
 }
 
 // examine applies to a client what the identity file says now.

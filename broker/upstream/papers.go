@@ -121,6 +121,13 @@ func (o *Options) readPapers() (*papers, error) {
 	return p, nil
 }
 
+// CheckFiles reads the files that the options name, but for the certificates of single clients,
+// and reports what is wrong with them, first the key of the option.
+func (o *Options) CheckFiles() error {
+	_, err := o.readPapers()
+	return err
+}
+
 // named puts the file's name before an error that says a line.
 func named(file string, err error) error { return fmt.Errorf("%s: %w", file, err) }
 

@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"os"
 	"runtime/debug"
+	"slices"
 	"strings"
 	"time"
 
@@ -121,7 +122,8 @@ func configFindings(err error) []doctor.Finding {
 	})
 }
 
-// keyFiles looks at the files with secrets that the configuration names.
+// keyFiles looks at the files with secrets that the configuration names, and reads these and
+// all others that say who may do what.
 func keyFiles(c config.Config) []doctor.Finding {
 	var findings []doctor.Finding
 	look := func(option, path string) {
@@ -129,6 +131,8 @@ func keyFiles(c config.Config) []doctor.Finding {
 			findings = append(findings, doctor.KeyFile(option, path))
 		}
 	}
+	look("auth.password_file", c.Auth.PasswordFile)
+	look("gateway.identity_file", c.Gateway.IdentityFile)
 	if len(c.DTLS.Listeners) > 0 {
 		look("dtls.psk_file", c.DTLS.PSKFile)
 		look("dtls.key_server_password_file", c.DTLS.KeyServerPasswordFile)
@@ -136,6 +140,16 @@ func keyFiles(c config.Config) []doctor.Finding {
 	}
 	if c.Broker.URL != "" {
 		look("broker.password_file", c.Broker.PasswordFile)
+		look("broker.credentials_file", c.Broker.CredentialsFile)
+		if !strings.Contains(c.Broker.KeyFile, "${") { // else each device has its own
+			look("broker.key_file", c.Broker.KeyFile)
+		}
+	}
+	if slices.ContainsFunc(findings, func(f doctor.Finding) bool { return f.Status == doctor.Fail }) {
+		return findings // what is in them is said when they can be read
+	}
+	for _, p := range checkFiles(c, slog.New(slog.DiscardHandler)) {
+		findings = append(findings, doctor.Finding{Status: doctor.Fail, Subject: p.Where, Text: p.What})
 	}
 	return findings
 }

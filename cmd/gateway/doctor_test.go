@@ -145,3 +145,46 @@ func TestDoctorLooksAtSerialPortsAndKeys(t *testing.T) {
 		t.Errorf("got %+v", got)
 	}
 }
+
+// The doctor looks at all files with secrets, and reads them, and those of rights, once it may.
+func TestDoctorReadsFiles(t *testing.T) {
+	dir := t.TempDir()
+	file := func(name, text string) string {
+		name = filepath.Join(dir, name)
+		put(t, name, text)
+		return name
+	}
+	rights, who := file("rights", "topic raed a b\n"), file("who", "pump-7\n")
+	passwords, logins, key := file("passwords", "alice:x\n"), file("logins", "pump-7\n"), file("key", "x")
+	args := append(anywhere[:3:3], "--set", "auth.password_file="+passwords, "--set", "auth.acl_file="+rights,
+		"--set", "gateway.identity_file="+who, "--broker", "mqtts://127.0.0.1:1", "--set", "broker.credentials_file="+logins,
+		"--set", "broker.certificate_file="+key, "--set", "broker.key_file="+key)
+	all := []string{"auth.password_file", "gateway.identity_file", "broker.credentials_file", "broker.key_file"}
+	for _, name := range []string{passwords, who, logins, key} {
+		if err := os.Chmod(name, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, option := range all {
+		got, err := examined(t, option, args...)
+		if err == nil || len(got) != 1 || got[0].Status != doctor.Fail || !strings.Contains(got[0].Text, "mode 0644") {
+			t.Errorf("%s: %+v, %v", option, got, err)
+		}
+	}
+	for _, name := range []string{passwords, who, logins, key} {
+		if err := os.Chmod(name, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, option := range all[:3] {
+		got, err := examined(t, option, args...)
+		if err == nil || len(got) != 2 || got[0].Status != doctor.OK || got[1].Status != doctor.Fail || !strings.Contains(got[1].Text, "1: ") {
+			t.Errorf("%s: %+v, %v", option, got, err)
+		}
+	}
+	put(t, passwords, "")
+	got, _ := examined(t, "auth.acl_file", args...)
+	if len(got) != 1 || got[0].Status != doctor.Fail || !strings.Contains(got[0].Text, rights+":1: ") {
+		t.Errorf("%+v", got)
+	}
+}

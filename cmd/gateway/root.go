@@ -3,7 +3,6 @@ package main
 import (
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"runtime"
 	"runtime/debug"
@@ -43,36 +42,6 @@ func rootCommand() *cobra.Command {
 	root.CompletionOptions.HiddenDefaultCmd = true
 	root.AddCommand(pubCommand(), subCommand(), configCommand(), discoverCommand(), doctorCommand(), forwardCommand(), passwdCommand(), versionCommand())
 	return root
-}
-
-func configCommand() *cobra.Command {
-	cmd := &cobra.Command{
-		Use:   "config",
-		Short: "Print and check configuration files",
-		Args:  cobra.NoArgs,
-		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
-	}
-	cmd.AddCommand(&cobra.Command{
-		Use:   "sample",
-		Short: "Print a configuration file with every option, its meaning and its default",
-		Args:  cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			_, err := io.WriteString(cmd.OutOrStdout(), config.Sample)
-			return err
-		},
-	}, &cobra.Command{
-		Use:   "check FILE",
-		Short: "Say everything that is wrong with a configuration file",
-		Args:  cobra.ExactArgs(1),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			if _, _, err := config.Load(config.Input{File: args[0]}); err != nil {
-				return err
-			}
-			_, err := fmt.Fprintln(cmd.OutOrStdout(), args[0]+": ok")
-			return err
-		},
-	})
-	return cmd
 }
 
 func versionCommand() *cobra.Command {

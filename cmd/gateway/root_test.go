@@ -48,6 +48,52 @@ func TestConfigSampleAndCheck(t *testing.T) {
 	}
 }
 
+// What is wrong with a file that the configuration names is said as well, and each of them.
+func TestConfigCheckReadsFiles(t *testing.T) {
+	dir := t.TempDir()
+	path := func(name string) string { return filepath.Join(dir, name) }
+	broken := map[string]string{
+		"passwords": "alice:" + "secret\n", "rights": "topic read a\ntopic raed b c\n",
+		"who": "pump-7\n", "logins": "pump-7\n", "psk": "pump-7:xyz\n",
+	}
+	for name, text := range broken {
+		put(t, path(name), text)
+	}
+	file := path("gateway.yaml")
+	put(t, file, "auth: {password_file: "+path("passwords")+"}\ngateway: {identity_file: "+path("who")+"}\n"+
+		"broker: {url: 'mqtt://x', credentials_file: "+path("logins")+"}\n"+
+		"dtls: {listeners: ['127.0.0.1:0'], psk_file: "+path("psk")+"}\n")
+	out, err := execute("config", "check", file)
+	var wrong *config.Error
+	if !errors.As(err, &wrong) || len(wrong.Problems) != 4 || out != "" {
+		t.Fatalf("%q, %v", out, err)
+	}
+	for i, want := range []string{
+		"auth.password_file: " + path("passwords") + ":1: ", "gateway.identity_file: " + path("who") + ": line 1: ",
+		"broker.credentials_file: " + path("logins") + ": line 1: ", "dtls.psk_file: " + path("psk") + ": line 1: ",
+	} {
+		if got := wrong.Problems[i].String(); !strings.HasPrefix(got, want) || strings.Contains(got, "secret") {
+			t.Errorf("%q is not about %q", got, want)
+		}
+	}
+	if out, err := execute("config", "check", "--without-files", file); err != nil || out != file+": ok\n" {
+		t.Errorf("%q, %v", out, err)
+	}
+	put(t, file, "auth: {acl_file: "+path("rights")+"}\n")
+	if _, err := execute("config", "check", file); err == nil || !strings.Contains(err.Error(), "auth.acl_file: "+path("rights")+":2: ") {
+		t.Error(err)
+	}
+	put(t, path("rights"), "pattern read news/#\n")
+	if out, err := execute("config", "check", file); err != nil || !strings.HasSuffix(out, file+": ok\n") || !strings.Contains(out, "it is for everybody") {
+		t.Errorf("%q, %v", out, err)
+	}
+	// What nothing uses is not looked at.
+	put(t, file, "broker: {credentials_file: "+path("none")+"}\ndtls: {psk_file: "+path("none")+"}\n")
+	if _, err := execute("config", "check", file); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestVersion(t *testing.T) {
 	if out, err := execute("version"); err != nil || !strings.HasPrefix(out, "gateway ") || !strings.Contains(out, "go1.") {
 		t.Errorf("got %q, %v", out, err)
