@@ -81,7 +81,7 @@ func (s *Session) takeOver(p *mqttsn.Connect, fx *Effects) {
 	case p.CleanSession:
 		s.hangUp(broker.Disconnect, fx)
 		s.wipe(fx)
-		s.clean, s.stored = true, false
+		s.clean, s.stored, s.roused = true, false, false
 	case s.link == linkClosed:
 		s.clean = false
 	case s.clean && !s.roused:
