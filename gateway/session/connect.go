@@ -21,7 +21,12 @@ func (s *Session) packetConnect(t instant, p *mqttsn.Connect, fx *Effects) {
 			s.acceptAgain(t, fx)
 		}
 		return
+	case s.mayRepeat(t, p):
+		s.copied, s.retryAt, s.pendingWill = true, 0, nil
+		s.promptWillTopic(t, fx)
+		return
 	}
+	s.copied = false
 	// A sleeper that only wants to be active again has its memory, and what it knows of
 	// topic ids still holds.
 	resumes := (s.state == Asleep || s.state == Awake) && !p.CleanSession && !p.Will
@@ -48,16 +53,29 @@ func (s *Session) packetConnect(t instant, p *mqttsn.Connect, fx *Effects) {
 
 // repeats reports whether a CONNECT is a copy of the last, sent because the answer is
 // still to come or was lost. A client that wants to be prompted for its will is always
-// prompted: it may have restarted, and waits for WILLTOPICREQ.
+// prompted: see mayRepeat.
 func (s *Session) repeats(t instant, p *mqttsn.Connect) bool {
-	same := p.Duration == s.duration && p.CleanSession == s.wantClean && p.Will == s.wantWill
 	switch s.state {
 	case Connecting:
-		return same && !s.moved // from elsewhere it may be another client's
+		return s.equalsLast(p)
 	case Active:
-		return same && !p.Will && !s.moved && s.justAccepted(t)
+		return s.equalsLast(p) && !p.Will && s.justAccepted(t)
 	}
 	return false
+}
+
+// equalsLast reports whether a CONNECT is the same as the last.
+func (s *Session) equalsLast(p *mqttsn.Connect) bool {
+	same := p.Duration == s.duration && p.CleanSession == s.wantClean && p.Will == s.wantWill
+	return same && !s.moved // from elsewhere it may be another client's
+}
+
+// mayRepeat reports whether a CONNECT with Will is either a copy of the one that was
+// accepted last, which its client knows, or comes from a client that has restarted since, and
+// waits for WILLTOPICREQ. It is prompted, and its session is what it is: if it says anything
+// but its will it has its CONNACK, and has been active all the time.
+func (s *Session) mayRepeat(t instant, p *mqttsn.Connect) bool {
+	return p.Will && s.equalsLast(p) && (s.copied || s.justAccepted(t))
 }
 
 // justAccepted reports whether CONNACK may have been lost: nothing has been heard since.
@@ -197,7 +215,7 @@ func (s *Session) closed(t instant, code broker.Code, fx *Effects) {
 	switch {
 	case opening:
 		s.notOpened(t, max(code, broker.CodeUnspecified), fx)
-	case s.state == AwaitingWillTopic || s.state == AwaitingWillMsg:
+	case (s.state == AwaitingWillTopic || s.state == AwaitingWillMsg) && !s.copied:
 		s.handBack(fx) // the connect procedure opens a new one
 	default:
 		// To its address belongs now perhaps the new connection of a client that has

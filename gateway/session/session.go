@@ -64,6 +64,7 @@ type Session struct {
 	roused    bool // the client was asleep when it began to connect
 	moved     bool // the next packet comes from a new peer
 	quiet     bool // nothing has been heard since CONNACK
+	copied    bool // the client is prompted for its will, but has perhaps its CONNACK
 	wantClean bool // flags of the last CONNECT
 	wantWill  bool
 	regacked  bool // the client has answered a REGISTER
@@ -150,7 +151,11 @@ func (s *Session) Packet(now time.Time, p mqttsn.Packet, fx *Effects) {
 	case Active, Asleep, Awake:
 		s.packetConnected(t, p, fx)
 	case AwaitingWillTopic, AwaitingWillMsg, Connecting:
-		s.packetConnecting(t, p, fx)
+		if s.copied {
+			s.packetPrompted(t, p, fx)
+		} else {
+			s.packetConnecting(t, p, fx)
+		}
 	case Disconnected, Lost:
 		s.packetDisconnected(t, p, fx)
 	}
@@ -238,6 +243,28 @@ func (s *Session) packetConnecting(t instant, p mqttsn.Packet, fx *Effects) {
 		s.disconnect(t, fx)
 	default:
 		fx.drop(NotConnected)
+	}
+}
+
+// packetPrompted takes a packet of a client that was accepted, and prompted for its will once
+// more. If it is not for that, its CONNECT was a copy, and it has been active all the time.
+func (s *Session) packetPrompted(t instant, p mqttsn.Packet, fx *Effects) {
+	switch p.(type) {
+	case *mqttsn.WillMsg:
+		if s.state == AwaitingWillTopic { // the end of the first procedure, again
+			fx.drop(Repeated)
+			s.reactivate(t)
+			fx.connack(mqttsn.Accepted)
+			s.resume(t, fx)
+			return
+		}
+		s.packetConnecting(t, p, fx)
+	case *mqttsn.WillTopic:
+		s.packetConnecting(t, p, fx)
+	default:
+		s.reactivate(t)
+		s.packetConnected(t, p, fx)
+		s.next(t, fx)
 	}
 }
 

@@ -109,11 +109,18 @@ func (s *Session) expiry(ms int64, t instant, now time.Time) instant {
 	return t.after(left)
 }
 
+// reactivate goes on with a client that was prompted for its will though it was active,
+// and was heard at t.
+func (s *Session) reactivate(t instant) {
+	s.state, s.copied, s.pendingWill = Active, false, nil
+	s.watch(t)
+}
+
 // activate accepts the client and goes on with what is in hand and in the queue. CONNACK
 // is the first packet that the client gets.
 func (s *Session) activate(t instant, fx *Effects) {
 	s.state = Active
-	s.since, s.quiet = t, true
+	s.since, s.quiet, s.copied = t, true, false
 	s.stored = s.stored || !s.clean
 	if s.stored {
 		s.keep()
@@ -193,7 +200,7 @@ func (s *Session) lose(t instant, fx *Effects) {
 // rest is what Disconnected and Lost have in common. A session with CleanSession set ends
 // with its connection, and one that was never accepted leaves nothing.
 func (s *Session) rest(t instant, fx *Effects) {
-	s.dueAt, s.since, s.pendingWill = 0, 0, nil
+	s.dueAt, s.since, s.pendingWill, s.copied = 0, 0, nil, false
 	s.handBack(fx)
 	switch {
 	case !s.stored || s.clean:
@@ -208,10 +215,17 @@ func (s *Session) overdue(t instant, fx *Effects) {
 	s.dueAt = 0
 	switch s.state {
 	case AwaitingWillTopic, AwaitingWillMsg:
-		// The client has given up. If a connection from before is open, it is lost.
-		if s.link != linkClosed {
-			s.lose(t, fx)
-		} else {
+		switch {
+		case s.copied: // it has its CONNACK, and nothing to say
+			s.reactivate(t.after(-s.o.patience()))
+			if s.dueAt.due(t) {
+				s.overdue(t, fx)
+				return
+			}
+			s.resume(t, fx)
+		case s.link != linkClosed:
+			s.lose(t, fx) // it has given up
+		default:
 			s.disconnect(t, fx)
 		}
 	case Connecting:

@@ -180,6 +180,9 @@ var replies = map[string][]string{
 // step does one thing, checks it, and does what it led to.
 func (w *world) step(cause string, do func()) {
 	before := w.s.State()
+	if w.s.copied {
+		before = Active // as far as the session knows
+	}
 	do()
 	w.note("%s: %v -> %v", cause, before, w.s.State())
 	var sent []mqttsn.Packet
