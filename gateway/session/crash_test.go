@@ -331,6 +331,7 @@ func TestModelCrash(t *testing.T) {
 		w.broker.window = rapid.IntRange(1, 8).Draw(t, "window")
 		w.broker.slow = time.Duration(rapid.IntRange(0, 3000).Draw(t, "slow")) * time.Millisecond
 		w.device.will = rapid.Bool().Draw(t, "will")
+		w.setPath(rapid.SampledFrom(modelRates).Draw(t, "rate"))
 		runScript(w, func(w *world) (up, down []string) {
 			for n := range rapid.IntRange(1, 40).Draw(t, "actions") {
 				qos := rapid.IntRange(1, 2).Draw(t, "qos")
