@@ -7,7 +7,6 @@ import (
 	"errors"
 	"io"
 	"net"
-	"net/http"
 	"strings"
 	"testing"
 	"time"
@@ -237,25 +236,29 @@ func TestOverWebSocket(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		s := &http.Server{ReadHeaderTimeout: patience, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			if conn, err := websocket.Server(w, r, nil); err == nil {
-				_ = conn.SetDeadline(time.Now().Add(patience))
-				_, _ = io.Copy(conn, conn)
-				_ = conn.Close()
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			below, err := l.Accept()
+			if err != nil {
+				return
 			}
-		})}
-		below := l
-		if scheme == "wss" {
-			below = tls.NewListener(l, &tls.Config{Certificates: []tls.Certificate{pair.TLS}, MinVersion: tls.VersionTLS12})
-		}
-		done := make(chan error, 1)
-		go func() { done <- s.Serve(below) }()
+			_ = below.SetDeadline(time.Now().Add(patience))
+			if scheme == "wss" {
+				below = tls.Server(below, &tls.Config{Certificates: []tls.Certificate{pair.TLS}, MinVersion: tls.VersionTLS12})
+			}
+			conn := websocket.Server(below, nil, scheme == "wss")
+			if err := conn.Handshake(); err == nil {
+				_, _ = io.Copy(conn, conn)
+			}
+			_ = conn.Close()
+		}()
 		e, err := Parse(scheme + "://" + l.Addr().String())
 		if err != nil {
 			t.Fatal(err)
 		}
 		check(t, talk(t, NewDialer(Options{Roots: ca.Pool()}), e, nil), "", "")
-		_ = s.Close()
+		_ = l.Close()
 		<-done
 	}
 }

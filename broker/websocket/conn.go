@@ -12,6 +12,9 @@ import (
 // Subprotocol is what MQTT is called in WebSocket's handshake [MQTT-6.0.0-3].
 const Subprotocol = "mqtt"
 
+// oldSubprotocol is what older clients call it.
+const oldSubprotocol = "mqttv3.1"
+
 // conn is a WebSocket connection as a stream. Deadlines, addresses and the end are those of
 // the connection below, so that none of them waits for the other side or costs a timer. After
 // a deadline has passed within a frame the connection is of no use any more.
@@ -26,8 +29,9 @@ func newConn(below *gather, ws *websocket.Conn) *conn {
 	return &conn{gather: below, ws: ws}
 }
 
-// errText says that the peer sent text [MQTT-6.0.0-1].
-var errText = errors.New("websocket: the peer sent a text message: MQTT is binary")
+// ErrText is what reading ends with when the peer has sent text [MQTT-6.0.0-1]. The
+// connection is closed.
+var ErrText = errors.New("websocket: the peer sent a text message: MQTT is binary")
 
 // Read reads from the messages as if they were one: packets need not be aligned with them
 // [MQTT-6.0.0-2].
@@ -43,7 +47,7 @@ func (c *conn) Read(p []byte) (int, error) {
 				return 0, ended(err)
 			case kind != websocket.MessageBinary:
 				_ = c.Close()
-				return 0, errText
+				return 0, ErrText
 			}
 			c.message = message
 		}

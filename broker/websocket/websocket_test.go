@@ -30,13 +30,38 @@ const patience = 20 * time.Second
 func serve(t *testing.T, origins ...string) (address string, conns chan net.Conn) {
 	t.Helper()
 	conns = make(chan net.Conn, 10)
-	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if c, err := Server(w, r, origins); err == nil {
-			conns <- c
+	return listen(t, origins, func(c *Conn, err error) {
+		if err != nil {
+			_ = c.Close()
+			return
 		}
-	}))
-	t.Cleanup(s.Close)
-	return s.Listener.Addr().String(), conns
+		conns <- c
+	}), conns
+}
+
+// listen hands what comes of each handshake to done.
+func listen(t *testing.T, origins Origins, done func(*Conn, error)) (address string) {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var all sync.WaitGroup
+	all.Go(func() {
+		for {
+			below, err := l.Accept()
+			if err != nil {
+				return
+			}
+			all.Go(func() {
+				_ = below.SetDeadline(time.Now().Add(patience))
+				c := Server(below, origins, false)
+				done(c, c.Handshake())
+			})
+		}
+	})
+	t.Cleanup(func() { _ = l.Close(); all.Wait() })
+	return l.Addr().String()
 }
 
 func dial(t *testing.T, address string) net.Conn {
@@ -124,7 +149,7 @@ func TestMessagesAreWrittenInOnePiece(t *testing.T) {
 		if n := below.writes.Load() - before; n != 1 {
 			t.Errorf("%d octets: %d writes", size, n)
 		}
-		if _, err := server.(*conn).gather.Write([]byte{0x89, 0}); err != nil { // a ping
+		if _, err := server.(*Conn).Conn.Write([]byte{0x89, 0}); err != nil { // a ping
 			t.Fatal(err)
 		}
 		deadline := time.Now().Add(patience)
@@ -248,25 +273,37 @@ func TestFrames(t *testing.T) {
 	}
 }
 
-func TestHandshakesThatAreRefused(t *testing.T) {
+func TestHandshakes(t *testing.T) {
+	const mqtt = "Sec-WebSocket-Protocol: mqtt"
 	for name, c := range map[string]struct {
 		headers []string
 		status  int
+		err     error
 	}{
-		"no subprotocol":      {nil, 400},
-		"another subprotocol": {[]string{"Sec-WebSocket-Protocol: stomp"}, 400},
-		"one of several":      {[]string{"Sec-WebSocket-Protocol: stomp, mqtt"}, 101},
-		"another site":        {[]string{"Sec-WebSocket-Protocol: mqtt", "Origin: https://elsewhere.example"}, 403},
-		"a site that may":     {[]string{"Sec-WebSocket-Protocol: mqtt", "Origin: https://here.example"}, 101},
+		"no subprotocol":      {nil, 400, ErrNoMQTT},
+		"another subprotocol": {[]string{"Sec-WebSocket-Protocol: stomp"}, 400, ErrNoMQTT},
+		"one of several":      {[]string{"Sec-WebSocket-Protocol: stomp, mqtt"}, 101, nil},
+		"one of two lines":    {[]string{"Sec-WebSocket-Protocol: stomp", mqtt}, 101, nil},
+		"an older name":       {[]string{"Sec-WebSocket-Protocol: mqttv3.1"}, 101, nil},
+		"another site":        {[]string{mqtt, "Origin: https://elsewhere.example"}, 403, ErrOrigin},
+		"a site that may":     {[]string{mqtt, "Origin: https://here.example"}, 101, nil},
+		"two keys":            {[]string{mqtt, "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ=="}, 400, ErrNoWebSocket},
+		"compression":         {[]string{mqtt, "Sec-WebSocket-Extensions: permessage-deflate"}, 101, nil},
+		"a long header":       {[]string{mqtt, "X: " + strings.Repeat("x", maxRequest)}, 431, ErrNoWebSocket},
+		"many headers":        {[]string{mqtt, strings.Repeat("X: y\r\n", maxRequest/6)}, 431, ErrNoWebSocket},
 	} {
 		t.Run(name, func(t *testing.T) {
-			address, conns := serve(t, "here.example")
-			_, _, status, _ := raw(t, address, c.headers...)
-			if status != c.status {
-				t.Fatalf("%d", status)
-			}
-			if c.status == 101 {
-				_ = (<-conns).Close()
+			result := make(chan error, 1)
+			address := listen(t, Origins{"here.example"}, func(c *Conn, err error) {
+				result <- err
+				_ = c.CloseWrite()
+				_, _ = io.Copy(io.Discard, c.Conn) // or what was sent last may be lost
+				_ = c.Close()
+			})
+			peer, _, status, _ := raw(t, address, c.headers...)
+			_ = peer.Close()
+			if err := <-result; status != c.status || !errors.Is(err, c.err) {
+				t.Fatalf("%d %v", status, err)
 			}
 		})
 	}
