@@ -38,7 +38,7 @@ var arrows = []arrow{
 	{from: "broker/websocket"},
 	{from: "broker/remote", to: []string{"broker/websocket"}},
 	{from: "broker/auth", to: []string{"broker/mqtt", "gateway/secret"}},
-	{from: "broker/*", to: []string{"broker", "broker/auth", "broker/mqtt", "gateway/store", "gateway/planted", "gateway/secret", "broker/remote"}},
+	{from: "broker/*", to: []string{"broker", "broker/auth", "broker/mqtt", "gateway/store", "gateway/planted", "gateway/secret", "broker/remote", "broker/websocket"}},
 	{from: "gateway/session", to: []string{"mqttsn", "broker", "gateway/store", "gateway/planted"}, notStd: []string{"net", "os", "sync", "log", "context", "syscall", "runtime", "math/rand"}},
 	{from: "gateway/planted", onlyIn: []string{"os"}},
 	{from: "gateway/store", notStd: []string{"net", "os", "log", "context", "syscall", "runtime"}},

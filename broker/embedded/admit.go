@@ -48,9 +48,13 @@ const (
 // serve serves a new connection in a goroutine. It reports false, and closes it, if it is
 // not let in.
 func (b *Broker) serve(from *listener, conn net.Conn) bool {
-	c := &client{broker: b, conn: conn, listener: from}
+	c := &client{broker: b, socket: conn, conn: conn, listener: from}
 	c.out.client = c
-	c.out.direct = mqtt.NewWriter(conn)
+	if over := from.over(c); over != nil {
+		c.conn = over
+	} else {
+		c.out.direct = mqtt.NewWriter(conn)
+	}
 	if b.options.MaxPacketRate > 0 || b.options.Access != nil {
 		c.ended = make(chan struct{})
 	}
@@ -81,8 +85,8 @@ func (b *Broker) serve(from *listener, conn net.Conn) bool {
 	l.group.Go(c.run)
 	l.mu.Unlock()
 	if oldest != nil {
-		b.limited.meet(pendingLimit, remote(oldest.conn))
-		oldest.conn.Close()
+		b.limited.meet(pendingLimit, remote(oldest.socket))
+		oldest.socket.Close()
 	}
 	return true
 }
@@ -129,7 +133,7 @@ func (c *client) admit(id string) bool {
 	}
 	l.mu.Unlock()
 	if what != noLimit {
-		c.broker.limited.meet(what, remote(c.conn))
+		c.broker.limited.meet(what, remote(c.socket))
 		why := limitNames[what] + " are connected"
 		c.turnAway(id, broker.CodeQuota, why)
 		c.refuse(broker.CodeQuota, why)
@@ -155,7 +159,11 @@ func (b *Broker) connection(id string) *client {
 // unheard counts a connection that ends before its CONNECT has come, if it had its time.
 func (c *client) unheard(err error) {
 	if errors.Is(err, errSilent) {
-		c.broker.limited.meet(connectTimeLimit, remote(c.conn))
+		c.broker.limited.meet(connectTimeLimit, remote(c.socket))
+		return
+	}
+	if why := foreign(c.reader.Rest()); why != nil {
+		c.failHandshake(why)
 	}
 }
 
@@ -170,7 +178,7 @@ func (l *clients) remove(c *client) {
 		l.connected--
 		c.listener.connected--
 	}
-	if from := addressOf(c.conn); l.addresses[from] > 1 {
+	if from := addressOf(c.socket); l.addresses[from] > 1 {
 		l.addresses[from]--
 	} else {
 		delete(l.addresses, from)

@@ -3,6 +3,7 @@ package embedded
 import (
 	"container/list"
 	"errors"
+	"io"
 	"net"
 	"os"
 	"runtime"
@@ -12,6 +13,7 @@ import (
 
 	"mqttsn-gateway/broker"
 	"mqttsn-gateway/broker/mqtt"
+	"mqttsn-gateway/broker/websocket"
 )
 
 // lingerTime is how long a connection that the broker ends may take to be sent its last
@@ -26,7 +28,8 @@ const lingerBytes = 16 << 20
 // comes; others only add to its output.
 type client struct {
 	broker *Broker
-	conn   net.Conn
+	socket net.Conn // of the system; what is said of the connection is said of it
+	conn   net.Conn // what MQTT is spoken on: the socket, or TLS or WebSocket over it
 	out    output
 	over   atomic.Bool   // the connection is ending: nothing from the client counts any more
 	ended  chan struct{} // closed when the broker ends the connection; nil without max_packet_rate
@@ -90,7 +93,14 @@ const maxBatch = 64
 const maxBatches = 16
 
 // errSilent is what reading fails with when the client has been silent for too long.
-var errSilent = errors.New("embedded: nothing came from the client in time")
+var errSilent error = silentError{}
+
+// silentError is, for TLS, one after which reading may go on.
+type silentError struct{}
+
+func (silentError) Error() string   { return "embedded: nothing came from the client in time" }
+func (silentError) Timeout() bool   { return true }
+func (silentError) Temporary() bool { return true }
 
 // run serves the connection until it has ended.
 func (c *client) run() {
@@ -99,7 +109,7 @@ func (c *client) run() {
 	c.reader.Only = mqtt.TypeConnect
 	c.reader.Held = c.hold
 	c.expectBy(time.Now().Add(b.options.ConnectTimeout))
-	if c.connect() {
+	if c.handshake() && c.connect() {
 		c.reader.Max, c.reader.Only = b.options.MaxPacketSize, 0
 		c.converse()
 	}
@@ -113,10 +123,13 @@ func (c *client) run() {
 	b.settle()
 	c.departed()
 	if !c.gone {
-		c.linger()
+		// TLS or WebSocket may be of no use any more, though not for sending.
+		if err := c.linger(c.conn); err != nil && c.conn != c.socket && !errors.Is(err, io.EOF) {
+			_ = c.linger(c.socket)
+		}
 	}
 	c.out.abort()
-	c.conn.Close()
+	c.socket.Close()
 	b.clients.remove(c)
 }
 
@@ -217,6 +230,9 @@ func (c *client) broken(err error) {
 	switch {
 	case errors.As(err, &bad):
 		c.fail(broker.Code(bad.Code), bad.Packet.String()+" "+bad.Field, bad.Reason)
+	case errors.Is(err, websocket.ErrText):
+		c.ends(codeProtocolError, "a WebSocket message of text")
+		c.gone = true
 	case errors.Is(err, errSilent):
 		c.fail(codeKeepAliveTimeout, "keep alive", "exceeded")
 	default:
@@ -250,43 +266,54 @@ func (c *client) lost() bool { return c.over.Load() || c.out.lost() }
 // endStream is called when all that the client is to get was written.
 func (c *client) endStream() {
 	if half, ok := c.conn.(interface{ CloseWrite() error }); ok && half.CloseWrite() == nil {
-		_ = c.conn.SetReadDeadline(time.Now().Add(lingerTime))
+		_ = c.socket.SetReadDeadline(time.Now().Add(lingerTime))
 		return
 	}
-	c.conn.Close()
+	c.socket.Close()
 }
 
 // linger waits for the client to close the connection, after it was told why it should:
 // closing it while octets of the client are unread would make the system drop what was
 // sent last.
-func (c *client) linger() {
-	_ = c.conn.SetReadDeadline(time.Now().Add(2 * lingerTime))
+func (c *client) linger(conn net.Conn) error {
+	_ = c.socket.SetReadDeadline(time.Now().Add(2 * lingerTime))
 	var b [2048]byte
 	for read := 0; read < lingerBytes; {
-		n, err := c.conn.Read(b[:])
+		n, err := conn.Read(b[:])
 		if err != nil {
-			return
+			return err
 		}
 		read += n
 	}
+	return nil
 }
 
 // expectBy sets the instant at which the client is lost if nothing has come.
 func (c *client) expectBy(due time.Time) {
 	c.due = due
-	_ = c.conn.SetReadDeadline(due)
+	_ = c.socket.SetReadDeadline(due)
 	if c.over.Load() {
 		// The connection was ended meanwhile, and with a deadline that must hold.
-		_ = c.conn.SetReadDeadline(time.Now().Add(lingerTime))
+		_ = c.socket.SetReadDeadline(time.Now().Add(lingerTime))
 	}
 }
 
-// Read reads octets for the Reader: io.Reader. The deadline is moved only when it has
-// come and something was read since it was set.
-func (c *client) Read(b []byte) (int, error) {
+// Read reads octets for the Reader: io.Reader.
+func (c *client) Read(b []byte) (n int, err error) {
+	if c.conn == c.socket {
+		n, err = c.read(b)
+	} else {
+		n, err = c.conn.Read(b)
+	}
+	c.intake.octets += n
+	return n, err
+}
+
+// read reads from the socket. The deadline is moved only when it has come and something was
+// read since it was set.
+func (c *client) read(b []byte) (int, error) {
 	for {
-		n, err := c.conn.Read(b)
-		c.intake.octets += n
+		n, err := c.socket.Read(b)
 		if n > 0 || !errors.Is(err, os.ErrDeadlineExceeded) || c.over.Load() {
 			return n, err
 		}

@@ -24,6 +24,11 @@ func (c *client) connect() bool {
 	c.broker.stats.connects.Add(1)
 	packet, err := c.decode(h, body, 0)
 	if bad := (*mqtt.Error)(nil); errors.As(err, &bad) {
+		if why := foreign([]byte{byte(h.Type)<<4 | h.Flags, byte(min(h.Length, 255))}); why != nil {
+			c.failHandshake(why) // the first octet of TLS is almost that of CONNECT
+			c.gone = true
+			return false
+		}
 		c.refuseMalformed(bad)
 		return false
 	}
@@ -52,7 +57,7 @@ func (c *client) connect() bool {
 	}
 	if !code.Failed() {
 		if code = c.broker.attach(id, c, o); code == broker.CodeNotAuthorized {
-			return c.rebuff(p, &foreign)
+			return c.rebuff(p, &notOwn)
 		}
 	}
 	if code.Failed() {
@@ -157,7 +162,7 @@ func (c *client) attachment(p *mqtt.Connect) (o *attachment, code broker.Code, w
 	}
 	c.lasting = o.expiry > 0
 	if c.badge != nil {
-		o.as.User = c.badge.user
+		o.as.User, o.as.Identity = c.badge.user, c.badge.identity
 		if c.badge.origin != nil {
 			o.rights = c.badge.origin.rights
 		}

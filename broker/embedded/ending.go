@@ -153,7 +153,7 @@ func (c *client) departed() {
 // where is where a line comes from, for the log.
 func where(l line) string {
 	if c, ok := l.(*client); ok {
-		return remote(c.conn).String()
+		return remote(c.socket).String()
 	}
 	return "an MQTT-SN device"
 }

@@ -45,7 +45,7 @@ func (c *client) hold(n int) {
 	}
 	in.mu.Unlock()
 	for _, c := range late {
-		b.limited.meet(incomingLimit, remote(c.conn))
+		b.limited.meet(incomingLimit, remote(c.socket))
 		c.fail(broker.CodeQuota, "packet", "has not come to its end: max_incoming_bytes_total is reached")
 	}
 	if late == nil {
@@ -54,7 +54,7 @@ func (c *client) hold(n int) {
 	b.Flush()
 	for _, c := range late { // their readers let go of what they hold
 		c.late.Store(true)
-		_ = c.conn.SetReadDeadline(time.Now())
+		_ = c.socket.SetReadDeadline(time.Now())
 	}
 }
 

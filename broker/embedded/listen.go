@@ -2,6 +2,7 @@ package embedded
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -9,6 +10,7 @@ import (
 	"net"
 	"net/netip"
 	"runtime"
+	"sync/atomic"
 	"syscall"
 	"time"
 )
@@ -19,7 +21,8 @@ import (
 type listener struct {
 	options ListenerOptions
 	sockets []net.Listener
-	mount   *mount // nil for none
+	mount   *mount                     // nil for none
+	tls     atomic.Pointer[tls.Config] // nil: connections are plain
 
 	connected int // clients; of Broker.clients, under its lock
 }
@@ -35,12 +38,17 @@ const resolveTime = 10 * time.Second
 // listen opens the listeners.
 func (b *Broker) listen() error {
 	for i, o := range b.options.Listeners {
-		sockets, err := o.open()
-		if err != nil {
+		l := &listener{options: o, mount: b.mountAt(o.MountPoint)}
+		if err := l.loadTLS(b.log); err != nil {
+			_ = b.Close()
+			return &FileError{Index: i, err: err}
+		}
+		var err error
+		if l.sockets, err = o.open(); err != nil {
 			_ = b.Close()
 			return &ListenError{Index: i, Addr: o.Listen, err: err}
 		}
-		b.listeners = append(b.listeners, &listener{options: o, sockets: sockets, mount: b.mountAt(o.MountPoint)})
+		b.listeners = append(b.listeners, l)
 	}
 	return nil
 }
@@ -53,6 +61,9 @@ func Listen(o ListenerOptions) (io.Closer, error) {
 		return nil, err
 	}
 	l := &listener{options: o}
+	if _, err = o.tlsConfig(); err != nil {
+		return nil, err
+	}
 	if l.sockets, err = o.open(); err != nil {
 		return nil, &ListenError{Addr: o.Listen, err: err}
 	}
@@ -210,6 +221,26 @@ func (b *Broker) Addrs() []net.Addr {
 		}
 	}
 	return addrs
+}
+
+// Way is one by which MQTT clients can connect.
+type Way struct {
+	Addr net.Addr
+	// Scheme is that of URLs: mqtt, mqtts, ws or wss.
+	Scheme string
+	// TLS says that it is encrypted, Certificate that clients need a certificate.
+	TLS, Certificate bool
+}
+
+// Ways lists the ways by which MQTT clients can connect, in the order of [Broker.Addrs].
+func (b *Broker) Ways() []Way {
+	var ways []Way
+	for _, l := range b.listeners {
+		for _, s := range l.sockets {
+			ways = append(ways, Way{s.Addr(), l.options.scheme(), l.options.secure(), l.options.RequireCertificate})
+		}
+	}
+	return ways
 }
 
 // Close closes the listeners. It is for a broker that was made and is not going to Serve.

@@ -1,12 +1,15 @@
 package embedded
 
 import (
+	"errors"
 	"fmt"
 	"io/fs"
 	"net"
 	"net/netip"
 	"strconv"
 	"strings"
+
+	"mqttsn-gateway/broker/websocket"
 )
 
 // ListenerOptions are the settings of one listener. Names are Mosquitto's where it has the
@@ -44,6 +47,41 @@ type ListenerOptions struct {
 	// with / and does not begin with $. Default "", none. A session stays with the mount
 	// point that it was made at: a client that connects by another one gets a new one.
 	MountPoint string `mapstructure:"mount_point"`
+
+	// Protocol is what is spoken: mqtt, or websockets for MQTT over WebSocket, as browsers
+	// need it, at any path. Default mqtt. A WebSocket connection costs some 3 KB more.
+	Protocol string `mapstructure:"protocol"`
+
+	// WebsocketsOrigin lists the sites whose pages may connect by WebSocket, each as
+	// scheme://host:port or host:port without what is the scheme's own, with * for any
+	// text but /; "*" alone is all sites. Default none: pages that have come from the host
+	// that they connect to, at whatever port, if that is an IP address or localhost or the
+	// listener has TLS. Only browsers are bound by it, and their users protected: without it
+	// every page that somebody on this machine looks at could connect to 127.0.0.1.
+	WebsocketsOrigin []string `mapstructure:"websockets_origin"`
+
+	// CertificateFile makes the listener one with TLS: its certificate (ECDSA or RSA) and the
+	// chain below the authority, in PEM form. Default "", no TLS. Versions 1.2 and 1.3 are
+	// spoken. A connection costs some 8 KB more.
+	CertificateFile string `mapstructure:"certificate_file"`
+
+	// KeyFile is the private key of the certificate, in PEM form. No others than its owner and
+	// group may read it. Default "".
+	KeyFile string `mapstructure:"key_file"`
+
+	// ClientCAFile has the authorities, in PEM form, that the certificates of clients have to
+	// come from. Default "": clients are not asked for one. A client that shows another one is
+	// refused.
+	ClientCAFile string `mapstructure:"client_ca_file"`
+
+	// RequireCertificate refuses clients that show no certificate. Default false. It needs
+	// client_ca_file.
+	RequireCertificate bool `mapstructure:"require_certificate"`
+
+	// UseIdentityAsUsername makes the common name of a client's certificate its user name,
+	// whatever its CONNECT says; there is no password then. Default false. It needs
+	// require_certificate.
+	UseIdentityAsUsername bool `mapstructure:"use_identity_as_username"`
 }
 
 // DefaultListenerOptions returns the defaults that the fields of ListenerOptions name.
@@ -52,6 +90,7 @@ func DefaultListenerOptions() ListenerOptions {
 		Listen:         "127.0.0.1:1883",
 		SocketMode:     "0660",
 		MaxConnections: -1,
+		Protocol:       protocolMQTT,
 	}
 }
 
@@ -66,6 +105,12 @@ const (
 	domainAny  = ""
 	domainIPv4 = "ipv4"
 	domainIPv6 = "ipv6"
+)
+
+// The values of Protocol.
+const (
+	protocolMQTT       = "mqtt"
+	protocolWebSockets = "websockets"
 )
 
 // socketPath is the path of a unix socket; ok is false for a listener on TCP.
@@ -104,7 +149,33 @@ func (o ListenerOptions) Validate() error {
 	if n := o.MaxConnections; n != -1 && (n < 1 || n > 1_000_000) {
 		return fmt.Errorf("max_connections: %d is out of range: -1 (no limit of its own) or 1 to 1000000", n)
 	}
+	if err := o.validateProtocol(); err != nil {
+		return err
+	}
 	return validateMountPoint(o.MountPoint)
+}
+
+func (o ListenerOptions) validateProtocol() error {
+	switch {
+	case o.Protocol != protocolMQTT && o.Protocol != protocolWebSockets:
+		return fmt.Errorf("protocol: %q is not allowed: mqtt or websockets", o.Protocol)
+	case o.Protocol == protocolMQTT && len(o.WebsocketsOrigin) > 0:
+		return fmt.Errorf("websockets_origin: is for listeners with protocol: websockets, and %s is none", o.Listen)
+	case o.CertificateFile != "" && o.KeyFile == "":
+		return fmt.Errorf("certificate_file: %s needs a key_file, its private key", o.CertificateFile)
+	case o.CertificateFile == "" && o.KeyFile != "":
+		return fmt.Errorf("key_file: %s needs a certificate_file, its certificate", o.KeyFile)
+	case o.ClientCAFile != "" && o.CertificateFile == "":
+		return fmt.Errorf("client_ca_file: %s is for listeners with TLS: give it a certificate_file", o.ClientCAFile)
+	case o.RequireCertificate && o.ClientCAFile == "":
+		return errors.New("require_certificate: needs a client_ca_file: the authorities that certificates of clients come from")
+	case o.UseIdentityAsUsername && !o.RequireCertificate:
+		return errors.New("use_identity_as_username: needs require_certificate: who shows no certificate would have no name")
+	}
+	if err := websocket.Origins(o.WebsocketsOrigin).Validate(); err != nil {
+		return fmt.Errorf("websockets_origin: %w", err)
+	}
+	return nil
 }
 
 func (o ListenerOptions) validateListen() error {

@@ -12,10 +12,15 @@ import (
 // badge is what an MQTT client has shown of itself. It never changes.
 type badge struct {
 	user       string // "" is an anonymous client
+	identity   string // that a certificate proves; "" for none
 	origin     *origin
 	stamp      uint64 // of the password
 	generation uint64 // of the access files that were asked
 }
+
+// certificateIdentity begins the identities of clients with a certificate. Those of devices
+// have nothing in front, and come from other authorities.
+const certificateIdentity = "certificate of "
 
 // failedPause is how long a client waits for the answer to a wrong user name or password. Its
 // connection is pending meanwhile, and max_pending_connections bounds how many of them there
@@ -35,7 +40,7 @@ type refusal struct {
 var (
 	noUser   = refusal{broker.CodeNotAuthorized, refusedAnonymous, "a user name and a password are needed", ""}
 	badLogin = refusal{codeBadCredentials, codeBadCredentials, "user name or password is wrong", ""}
-	foreign  = refusal{broker.CodeNotAuthorized, refusedOwner, "the client id is somebody else's", ""}
+	notOwn   = refusal{broker.CodeNotAuthorized, refusedOwner, "the client id is somebody else's", ""}
 	badWill  = refusal{broker.CodeNotAuthorized, broker.CodeNotAuthorized, "there is no right to publish the will", ""}
 	busy     = refusal{broker.CodeServerBusy, broker.CodeServerBusy, "too many passwords are being checked", ""}
 )
@@ -53,6 +58,11 @@ func (c *client) origin() *origin {
 // locked. It returns nil if the client is let in.
 func (c *client) authenticate(id string, p *mqtt.Connect) *refusal {
 	access := c.broker.options.Access
+	if user, ok := c.certified(); ok {
+		// Whether the file of passwords has that user does not matter, as with Mosquitto.
+		c.badge = &badge{user: user, identity: certificateIdentity + user, generation: access.Generation(), origin: c.broker.originOf(id, user)}
+		return nil
+	}
 	if access == nil {
 		return nil
 	}
@@ -97,7 +107,7 @@ func (b *Broker) review() {
 
 // review ends the connection if the client would not be let in any more.
 func (c *client) review() {
-	if c.broker.options.Access.Stamp(c.badge.user) != c.badge.stamp {
+	if c.badge.identity == "" && c.broker.options.Access.Stamp(c.badge.user) != c.badge.stamp {
 		c.endFor(broker.CodeNotAuthorized, "the user may not connect any more")
 	}
 }

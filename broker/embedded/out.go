@@ -14,7 +14,7 @@ import (
 // that reads has no such goroutine, and no buffer while nothing is on its way.
 type output struct {
 	client *client
-	direct *mqtt.Writer // writes without waiting
+	direct *mqtt.Writer // writes without waiting; nil: that cannot be
 
 	mu      sync.Mutex
 	pending *buffer   // added, and not being written; nil for none
@@ -192,11 +192,19 @@ func (o *output) flush() {
 	if o.failed || busy {
 		o.mu.Unlock()
 		if busy && closing {
-			_ = o.client.conn.SetWriteDeadline(time.Now().Add(lingerTime))
+			_ = o.client.socket.SetWriteDeadline(time.Now().Add(lingerTime))
 		}
 		return
 	}
 	o.busy = true
+	if o.direct == nil {
+		if o.busy = o.pending != nil || o.stalled || closing; o.busy {
+			o.handOver(nil, 0)
+		} else {
+			o.mu.Unlock()
+		}
+		return
+	}
 	for buf := o.next(); buf != nil; buf = o.next() {
 		n, err := o.direct.TryWrite(buf.b)
 		if err != nil {
@@ -245,7 +253,7 @@ func (o *output) drain(buf *buffer, n int) {
 	}
 	for ; buf != nil; buf = o.next() {
 		if o.ending() {
-			_ = conn.SetWriteDeadline(time.Now().Add(lingerTime))
+			_ = o.client.socket.SetWriteDeadline(time.Now().Add(lingerTime))
 		}
 		if _, err := conn.Write(buf.b[n:]); err != nil {
 			o.fail()
@@ -312,7 +320,7 @@ func (o *output) fail() {
 	o.lose()
 	o.idle()
 	o.mu.Unlock()
-	o.client.conn.Close()
+	o.client.socket.Close()
 }
 
 func (o *output) lost() bool {

@@ -41,7 +41,7 @@ func (c *client) keepPace() {
 	if wait == 0 {
 		return
 	}
-	c.broker.limited.meet(packetRateLimit, remote(c.conn))
+	c.broker.limited.meet(packetRateLimit, remote(c.socket))
 	pauseFor(wait, c.ended)
 }
 

@@ -137,7 +137,7 @@ func (b *Broker) shutDown() {
 	}
 	b.clients.mu.Lock()
 	for c := range b.clients.open {
-		c.conn.Close()
+		c.socket.Close()
 	}
 	b.clients.mu.Unlock()
 	<-gone

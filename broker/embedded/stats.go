@@ -62,6 +62,7 @@ type counters struct {
 	connected, most          atomic.Int64
 	takeovers, expired       atomic.Uint64
 	ends, refusedConnects    byCode
+	handshakes               handshakes
 }
 
 func (c *counters) drop(why reason) { c.dropped[why].Add(1) }
@@ -183,6 +184,14 @@ type Stats struct {
 	// "client_id_not_own" one whose client id has a session of somebody else's; devices
 	// count there, too.
 	RefusedConnects, Disconnects map[string]uint64
+	// Handshakes counts connections that ended before MQTT was spoken, for a reason that
+	// can be told: no_tls and unexpected_tls are clients without and with TLS at the wrong
+	// listener, no_websocket and unexpected_http the same of WebSocket; no_subprotocol and
+	// origin requests for WebSocket that do not ask for MQTT or come from a page that may
+	// not; no_certificate, expired_certificate, unknown_authority and bad_certificate
+	// what is wrong with a client's certificate; certificate_refused a client that does
+	// not take ours; incompatible one with no version or cipher in common; failed others.
+	Handshakes map[string]uint64
 	// Connected is how many clients are connected to their session, devices included,
 	// and MaxConnected how many there were at most.
 	Connected, MaxConnected int
@@ -260,6 +269,7 @@ func (b *Broker) Stats() Stats {
 		Dropped:         make(map[string]uint64),
 		RefusedConnects: c.refusedConnects.named(usualRefusals),
 		Disconnects:     c.ends.named(usualEnds),
+		Handshakes:      c.handshakes.named(),
 	}
 	for i := range st.Received {
 		st.Received[i] = c.received[i].Load()

@@ -405,7 +405,7 @@ func TestDeadlineOfEndedConnection(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		near, far := net.Pipe()
 		defer near.Close()
-		c := &client{conn: far}
+		c := &client{socket: far, conn: far}
 		c.over.Store(true)
 		c.expectBy(time.Now().Add(time.Hour))
 		start := time.Now()

@@ -66,6 +66,9 @@ func (r *Reader) Next() (Header, []byte, error) {
 	}
 }
 
+// Rest is what was read and is not consumed. It is valid until the following call.
+func (r *Reader) Rest() []byte { return r.buf[r.r:r.w] }
+
 // Buffered reports whether Next would return without reading from the stream: whoever
 // gathers answers sends them when it would not.
 func (r *Reader) Buffered() bool {

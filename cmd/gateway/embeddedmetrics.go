@@ -44,6 +44,7 @@ const (
 	embeddedDenied          = "mqttsn_gateway_embedded_requests_refused_total"
 	embeddedRefusedConnects = "mqttsn_gateway_embedded_connects_refused_total"
 	embeddedDisconnects     = "mqttsn_gateway_embedded_disconnects_total"
+	embeddedHandshakes      = "mqttsn_gateway_embedded_handshakes_failed_total"
 )
 
 var embeddedFamilies = []admin.Family{
@@ -57,6 +58,7 @@ var embeddedFamilies = []admin.Family{
 	{Name: embeddedDenied, Help: "Requests of clients, such as subscriptions, that were refused because a limit was reached, by the limit's option.", Kind: admin.Counter, Labels: []string{"limit"}},
 	{Name: embeddedRefusedConnects, Help: "CONNECT packets of MQTT clients that were refused, by the name of the MQTT 5 reason code.", Kind: admin.Counter, Labels: []string{"reason"}},
 	{Name: embeddedDisconnects, Help: "Ends of connections of MQTT clients but for refused CONNECTs, by the name of the MQTT 5 reason code, or what else ended them.", Kind: admin.Counter, Labels: []string{"reason"}},
+	{Name: embeddedHandshakes, Help: "Connections of MQTT clients that ended before MQTT was spoken, by the reason: TLS or WebSocket at the wrong listener or not as it has to be, or a certificate.", Kind: admin.Counter, Labels: []string{"reason"}},
 }
 
 // embeddedMetrics is what the embedded broker counts.
@@ -83,6 +85,7 @@ func emitEmbedded(st embedded.Stats, emit admin.Emit) {
 	for family, counts := range map[string]map[string]uint64{
 		embeddedDrops: st.Dropped, embeddedRefused: st.Refused, embeddedSlowed: st.Slowed, embeddedDenied: st.Denied,
 		embeddedRefusedConnects: st.RefusedConnects, embeddedDisconnects: st.Disconnects,
+		embeddedHandshakes: st.Handshakes,
 	} {
 		for label, n := range counts {
 			emit(family, float64(n), label)
