@@ -23,12 +23,14 @@ type brokerSide struct {
 	broker  broker.Broker
 	metrics []admin.Source
 	text    string // its part of the announcement
-	// local: nobody beyond this host can reach it through us.
-	local bool
+	// local: nobody beyond this host can reach it through us; plain: somebody can, and
+	// without encryption; open: and without a password or certificate.
+	local, plain, open bool
 	// openFlags are the flags that let the network in.
 	openFlags string
-	// files may change while it runs; nil if it has none.
-	files reloadable
+	// files may change while it runs, and section is where they are named; nil if it has none.
+	files   reloadable
+	section string
 	// close releases what Serve would, for a start that failed.
 	close func() error
 }
@@ -49,6 +51,7 @@ func newBrokerSide(c config.Config, st store.Store, log *slog.Logger) (*brokerSi
 		text:      "broker " + c.Broker.URL,
 		local:     true,
 		files:     b,
+		section:   "broker",
 		openFlags: "--udp :1883",
 		close:     func() error { return nil },
 	}
@@ -83,6 +86,9 @@ func newEmbedded(o embedded.Options, st store.Store, log *slog.Logger) (*brokerS
 	if taken := (*embedded.ListenError)(nil); errors.As(err, &taken) {
 		return nil, fmt.Errorf("mqtt.listeners.%d.listen: %w", taken.Index, explainListen(taken.Addr, err))
 	}
+	if wrong := (*embedded.FileError)(nil); errors.As(err, &wrong) {
+		return nil, fmt.Errorf("mqtt.%w", err)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("mqtt: %w", err)
 	}
@@ -90,15 +96,23 @@ func newEmbedded(o embedded.Options, st store.Store, log *slog.Logger) (*brokerS
 		broker:    b,
 		metrics:   []admin.Source{embeddedMetrics(b)},
 		local:     true,
+		files:     b,
+		section:   "mqtt",
 		openFlags: "--udp :1883 --mqtt :1883",
 		close:     b.Close,
 	}
 	var texts []string
-	for _, addr := range b.Addrs() {
-		texts = append(texts, "mqtt "+addr.Network()+" "+addr.String())
+	for _, way := range b.Ways() {
+		addr := way.Addr
+		texts = append(texts, way.Scheme+" "+addr.Network()+" "+addr.String())
 		ap, err := netip.ParseAddrPort(addr.String())
 		loopback := err == nil && ap.Addr().IsLoopback()
-		side.local = side.local && (loopback || addr.Network() == "unix")
+		if loopback || addr.Network() == "unix" {
+			continue
+		}
+		side.local = false
+		side.plain = side.plain || !way.TLS
+		side.open = side.open || o.Access.Anonymous() && !way.Certificate
 	}
 	if len(texts) == 0 {
 		texts = []string{"no MQTT clients"}

@@ -56,7 +56,7 @@ func runWith(ctx context.Context, c config.Config, origins config.Origins, st *s
 	files.add("auth", guard)
 	files.add("gateway", g)
 	if side.files != nil {
-		files.add("broker", side.files)
+		files.add(side.section, side.files)
 	}
 	if links.trust != nil {
 		files.add("dtls", links.trust)
@@ -154,8 +154,13 @@ func announcement(links *linkSet, side *brokerSide, adminAddr string) string {
 	switch {
 	case local && side.local:
 		return text + "; only this host can connect, to open it to the network: gateway " + side.openFlags
-	case plain || !side.local:
-		return text + "; the network can connect, and plain UDP and TCP have no encryption"
 	}
-	return text + "; the network can connect"
+	text += "; the network can connect"
+	if plain || side.plain {
+		text += ", and plain UDP and TCP have no encryption"
+	}
+	if side.open {
+		text += "; no MQTT client needs a password: auth.password_file asks for one"
+	}
+	return text
 }
