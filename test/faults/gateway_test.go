@@ -150,6 +150,14 @@ func answersStranger(addr string) bool {
 // as name="value".
 func (g *gateway) metric(name string, labels ...string) float64 {
 	g.t.Helper()
+	return g.metrics().sum(g.t, name, labels...)
+}
+
+// metrics are all of the gateway's, at one instant.
+type metrics string
+
+func (g *gateway) metrics() metrics {
+	g.t.Helper()
 	resp, err := http.Get("http://" + g.admin + "/metrics")
 	if err != nil {
 		g.t.Fatal(err)
@@ -159,8 +167,14 @@ func (g *gateway) metric(name string, labels ...string) float64 {
 	if err != nil || resp.StatusCode != http.StatusOK {
 		g.t.Fatalf("metrics: %s, %v", resp.Status, err)
 	}
+	return metrics(text)
+}
+
+// sum is that of metric.
+func (m metrics) sum(t testing.TB, name string, labels ...string) float64 {
+	t.Helper()
 	sum := 0.0
-	for line := range strings.SplitSeq(string(text), "\n") {
+	for line := range strings.SplitSeq(string(m), "\n") {
 		key, value, _ := strings.Cut(line, " ")
 		bare, _, _ := strings.Cut(key, "{")
 		missing := func(label string) bool { return !strings.Contains(key, label) }
@@ -169,17 +183,19 @@ func (g *gateway) metric(name string, labels ...string) float64 {
 		}
 		n, err := strconv.ParseFloat(value, 64)
 		if err != nil {
-			g.t.Fatalf("metrics: %q: %v", line, err)
+			t.Fatalf("metrics: %q: %v", line, err)
 		}
 		sum += n
 	}
 	return sum
 }
 
-// counters are the fates of messages for clients.
+// counters are the fates of messages for clients, at one instant: a message that is delivered
+// between two looks would be missing.
 func (g *gateway) counters() Counters {
 	g.t.Helper()
-	fate := func(name string) float64 { return g.metric("messages_total", `fate="`+name+`"`) }
+	m := g.metrics()
+	fate := func(name string) float64 { return m.sum(g.t, "messages_total", `fate="`+name+`"`) }
 	return Counters{Received: fate("received"), Delivered: fate("delivered"), Returned: fate("returned"),
-		Dropped: fate("dropped"), Queued: g.metric("queue_messages")}
+		Dropped: fate("dropped"), Queued: m.sum(g.t, "queue_messages")}
 }
