@@ -27,7 +27,9 @@ type link struct {
 	token    broker.Token
 	answers  map[broker.Token]func(broker.Event) // to come
 	// passed are messages that were handed on, and could not be acknowledged because the
-	// link was closed meanwhile: they come again.
+	// link was closed meanwhile: they come again. Those of QoS 2 can be, since they are kept
+	// on this side, unless what the link had spooled is being sent just then: such a one
+	// would be doubled by a crash before it comes again.
 	passed map[broker.Token]bool
 
 	inboxMu sync.Mutex

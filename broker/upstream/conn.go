@@ -27,6 +27,9 @@ func (c *conn) Do(r *broker.Request) error {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if r.Op == broker.Ack && s.ackEnded(r) {
+		return nil
+	}
 	return s.do(r)
 }
 

@@ -102,8 +102,8 @@ func (d *deliveries) arrive(id uint16, qos byte, dup bool) (token broker.Token, 
 	if slices.ContainsFunc(d.open, same) {
 		return 0, false
 	}
-	if i := slices.Index(d.unreleased, id); i >= 0 && qos == 2 {
-		if dup {
+	if i := slices.Index(d.unreleased, id); i >= 0 {
+		if dup && qos == 2 {
 			// It was acknowledged, and that was lost or is on the way [MQTT-4.3.3-10].
 			d.open = append(d.open, delivery{id: id, qos: qos, acked: true})
 			return 0, false

@@ -193,8 +193,7 @@ func (s *session) loadDown(n uint64, now time.Time) bool {
 }
 
 // ackKept takes the gateway's acknowledgement of a kept message.
-func (s *session) ackKept(r *broker.Request) bool {
-	d := s.deliveries
+func (s *session) ackKept(d *deliveries, r *broker.Request) bool {
 	i := slices.IndexFunc(d.kept, func(k kept) bool { return tokenOf(k.number) == r.Token })
 	if i < 0 {
 		return false
@@ -203,6 +202,19 @@ func (s *session) ackKept(r *broker.Request) bool {
 	r.Mark = s.apply(append(ops, r.With...)...)
 	d.unkeep(i)
 	return true
+}
+
+// ackEnded is ackKept after the session has ended by itself, which the gateway may not have
+// heard yet: what was kept would come again after a crash, though the gateway has it. It
+// reports false if the message is not kept, or is another session's by now.
+func (s *session) ackEnded(r *broker.Request) bool {
+	if s.stage != over || s.spool == nil {
+		return false
+	}
+	b, sp := s.broker, s.spool
+	b.mu.Lock() // so that nobody enters
+	defer b.mu.Unlock()
+	return sp.users == 0 && b.spools[sp.client] == sp && s.ackKept(sp.deliveries, r)
 }
 
 // completeDurable sends the PUBCOMPs whose time has come.

@@ -240,3 +240,93 @@ func TestKeptMessagesAndTheSession(t *testing.T) {
 		})
 	}
 }
+
+// arriveAt lets a message arrive as if the broker had sent it.
+func arriveAt(d *device, id uint16, qos byte, dup bool, payload string) {
+	s := d.Conn.(*conn).session
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	m := &broker.Message{Topic: "t", Payload: []byte(payload), QoS: qos}
+	if err := s.deliver(s.line, &incoming{kind: kindPublish, id: id, qos: qos, dup: dup, message: m}); err != nil {
+		d.t.Error(err)
+	}
+}
+
+// A broker that uses a packet identifier for another message, because it has dropped the one
+// that we were to be told to release, uses it for good: after a crash no message is taken for
+// the one from before.
+func TestIdentifierOfADroppedMessage(t *testing.T) {
+	for qos := byte(1); qos <= 2; qos++ {
+		inHub(t, func(t *testing.T, h *hub) {
+			st := store.NewMemory()
+			b := h.begin(spoolOptions(), st)
+			d := b.device("c")
+			d.online(false)
+			arriveAt(d, 7, 2, false, "dropped")
+			pass(time.Second)
+			d.ack(d.message("t", "dropped"))
+			pass(time.Second)
+			if n := records(st, store.UpstreamUnreleased); n != 1 {
+				t.Fatalf("%d records", n)
+			}
+			arriveAt(d, 7, qos, false, "another")
+			pass(time.Second)
+			ev := d.message("t", "another")
+			d.do(broker.Request{Op: broker.Ack, Token: ev.Token, Code: broker.CodeQuota})
+			pass(time.Second)
+			if n := records(st, store.UpstreamUnreleased); n != int(qos)-1 {
+				t.Fatalf("QoS %d: %d records are left", qos, n)
+			}
+			h.crash(b)
+			if qos == 1 {
+				b = h.begin(spoolOptions(), st.Crash())
+				d = b.device("c")
+				d.online(false)
+				arriveAt(d, 7, 2, true, "the third")
+				pass(time.Second)
+				d.ack(d.message("t", "the third"))
+				pass(time.Second)
+				b.end()
+			}
+		})
+	}
+}
+
+// The gateway acknowledges a message just after the session has ended, of which it has not
+// heard yet: after a crash the message does not come again, and what was to go with that is
+// there.
+func TestAckAfterTheEnd(t *testing.T) {
+	inHub(t, func(t *testing.T, h *hub) {
+		st := store.NewMemory()
+		b := h.begin(spoolOptions(), st)
+		d := b.device("c")
+		d.online(false)
+		h.deliver("c", "once", 2)
+		pass(time.Second)
+		ev := d.message("t", "once")
+		s := d.Conn.(*conn).session
+		s.mu.Lock()
+		l := s.line
+		s.mu.Unlock()
+		s.lost(l, &disconnected{code: broker.CodeTakenOver})
+		r := broker.Request{Op: broker.Ack, Token: ev.Token, With: []store.Op{handOf(ev.Token)}}
+		if err := d.Do(&r); err != nil || r.Mark == 0 {
+			t.Fatalf("%v, mark %d", err, r.Mark)
+		}
+		if err := d.Do(&r); err != broker.ErrClosed {
+			t.Fatalf("once more: %v", err)
+		}
+		if kept, with := records(st, store.UpstreamDelivery), records(st, store.SessionHand); kept != 0 || with != 1 {
+			t.Fatalf("%d kept, %d with them", kept, with)
+		}
+		pass(time.Second)
+		h.crash(b)
+
+		b = h.begin(spoolOptions(), st.Crash())
+		d = b.device("c")
+		d.online(false)
+		pass(time.Minute)
+		d.quiet()
+		b.end()
+	})
+}

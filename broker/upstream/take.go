@@ -54,7 +54,12 @@ func (s *session) deliver(l *line, in *incoming) error {
 	if d.full() {
 		return malformed("far more messages than receive_maximum allows")
 	}
+	unreleased := len(d.unreleased)
 	token, fresh := d.arrive(in.id, in.qos, in.dup)
+	if len(d.unreleased) < unreleased && s.spool != nil {
+		// After a crash the identifier would stand for a message that the broker has dropped.
+		s.apply(store.Delete(store.UpstreamUnreleased, s.spool.client, uint64(in.id)))
+	}
 	switch {
 	case !fresh:
 		counts.repeated.Add(1)
@@ -115,7 +120,7 @@ func (s *session) passOn() {
 func (s *session) ack(r *broker.Request) {
 	d := s.deliveries
 	d.usedUp, d.shelving = time.Time{}, false
-	if !s.ackKept(r) {
+	if !s.ackKept(d, r) {
 		if len(r.With) > 0 {
 			r.Mark = s.apply(r.With...)
 		}
