@@ -9,7 +9,8 @@ import (
 // a session remembers who has proven to be whom when it was made:
 //
 //   - one of an identity, that is of a device with a key or certificate of its own, is for
-//     that identity, and for an MQTT client that has logged in as the device's user;
+//     that identity, and for an MQTT client that has logged in as the device's user, with a
+//     password;
 //   - one of a user is for that user, by whatever it comes, while there is a password_file:
 //     without one a user name proves nothing;
 //   - one that nobody has proven anything for is for everybody, and belongs from then on to
@@ -29,16 +30,16 @@ func proven(p broker.Principal) broker.Principal {
 
 // isFor reports whether the session is for who comes as p. The caller holds s.mu.
 func (s *session) isFor(p broker.Principal) bool {
-	o := s.tied().owner
+	o, checked := s.tied().owner, s.broker.options.Access.Checks()
 	switch {
 	case o == nil:
 		return true
 	case o.Identity != "" && p.Identity == o.Identity:
 		return true
 	case o.Identity != "":
-		return p.Identity == "" && p.User != "" && p.User == o.User
+		return checked && p.Identity == "" && p.User != "" && p.User == o.User
 	}
-	return p.User == o.User || !s.broker.options.Access.Checks()
+	return !checked || p.User == o.User
 }
 
 // isLeft reports whether the session is nobody's any more: its time is over, or its user has

@@ -145,6 +145,18 @@ func TestOwnersWithoutPasswords(t *testing.T) {
 	login(t, b, mqtt.V5, "x", as("bob"), stay).gets("for bob", 1)
 }
 
+// Without a password file a user name proves nothing, so that of a device does not get at the
+// device's session.
+func TestIdentityWithoutPasswords(t *testing.T) {
+	b := serve(t, guarded(t, "", "user alice\ntopic a\n").option)
+	known.arrives(t, b, false)
+	for _, who := range []comes{nobody, alice, plain, other} {
+		if refused, _, _ := who.arrives(t, b, false); !refused {
+			t.Errorf("%s may have the session of a device", who.name)
+		}
+	}
+}
+
 // Who takes a session that is nobody's has it from then on.
 func TestOwnerAdopts(t *testing.T) {
 	b := serve(t, guarded(t, "alice bob", "", anonymous).option)
