@@ -10,6 +10,7 @@ import (
 	"strings"
 	"testing"
 
+	"mqttsn-gateway/broker"
 	"mqttsn-gateway/broker/auth"
 	"mqttsn-gateway/broker/mqtt"
 )
@@ -280,6 +281,32 @@ func TestRightsShared(t *testing.T) {
 	if n := b2.Stats().Dropped["receiver_not_authorized"]; n != 1 {
 		t.Errorf("%d were dropped", n)
 	}
+}
+
+// The same holds for devices, whose rights are looked at in their sessions only when it is too
+// late for somebody else's turn.
+func TestRightsSharedByDevices(t *testing.T) {
+	b := serve(t, guarded(t, "bob", "user bob\ntopic s/+\nuser meters\ntopic s/b\n").option)
+	d := open(t, b, "d")
+	d.do(broker.Request{Op: broker.Connect, CleanSession: true, As: broker.Principal{User: "meters"}})
+	d.answer()
+	d.subscribe("$share/g/s/+", 1)
+	bob := login(t, b, mqtt.V5, "bob", as("bob"), stay)
+	bob.subscribe(1, "$share/g/s/+")
+	from := connected(t, b, "from", true)
+	for i := range 6 {
+		from.publish("s/a", fmt.Sprint(i), byte(i%2), false)
+	}
+	b.Flush()
+	for i := range 6 {
+		bob.gets(fmt.Sprint(i), mqtt.QoS(i%2))
+	}
+	bob.conn.Close()
+	until(t, "bob is gone", func() bool { return b.Stats().Connections == 0 })
+	from.publish("s/a", "later", 1, false)
+	from.publish("s/b", "now", 1, false)
+	d.delivered("now", 1)
+	d.quiet()
 }
 
 func willOf(topic string, retain bool) func(*mqtt.Connect) {

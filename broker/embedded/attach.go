@@ -18,6 +18,7 @@ type attachment struct {
 	with   []store.Op // what is to be durable with it
 	as     broker.Principal
 	rights *auth.Rights // to receive
+	turn   *auth.Rights // of a device
 }
 
 // attach connects a client, by its line, to its session, resumed or new. There is one

@@ -75,6 +75,9 @@ func (d *device) attach(r *broker.Request) {
 		will:   d.will(r),
 		with:   r.With,
 	}
+	if d.origin != nil {
+		o.turn = d.origin.rights
+	}
 	if !r.CleanSession {
 		o.expiry = d.broker.longestExpiry()
 	}

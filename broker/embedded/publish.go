@@ -94,7 +94,7 @@ func (g *group) share(p *publication) {
 	}
 	for i := range n {
 		t := &g.members[(turn+i)%n]
-		if !t.to.receives(p.Topic) {
+		if !t.to.shares(p.Topic) {
 			denied = true
 		} else if t.to.offer(p, t) {
 			return

@@ -11,7 +11,7 @@ import (
 //
 // They are asked with the broker's topic, mount point included, as with Mosquitto: one file
 // has the rights of all listeners. The rights of devices are looked at in their sessions of
-// the gateway; here they receive everything that they have subscribed to.
+// the gateway; here they receive everything that they have subscribed to alone.
 
 // origin is who has published a message, as far as it matters later: retained messages and
 // wills have it. All messages of a connection share one. It is nil where nobody has rights,
@@ -74,9 +74,16 @@ func (s *session) maySubscribe(filter string) broker.Code {
 	return broker.CodeNotAuthorized
 }
 
-// receives is mayReceive for who does not hold s.mu.
-func (s *session) receives(topic string) bool {
+// mayShare is mayReceive for messages that go to one of several. Those of devices are looked
+// at here as well: what a device refuses in its session has missed all others. The caller
+// holds s.mu.
+func (s *session) mayShare(topic string) bool {
+	return s.mayReceive(topic) && s.tied().turn.MayReceive(topic)
+}
+
+// shares is mayShare for who does not hold s.mu.
+func (s *session) shares(topic string) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.mayReceive(topic)
+	return s.mayShare(topic)
 }

@@ -88,7 +88,7 @@ func (s *session) offer(p *publication, t *target) bool {
 func (s *session) offerNow(p *publication, t *target) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.line == nil || !s.mayReceive(p.Topic) || !s.hasRoom(&p.message) || s.broker.filled(s.keepsUp()) {
+	if s.line == nil || !s.mayShare(p.Topic) || !s.hasRoom(&p.message) || s.broker.filled(s.keepsUp()) {
 		return false
 	}
 	qos, retain := s.broker.outgoing(p.QoS, t.qos), p.Retain && t.retainAsPublished
@@ -341,7 +341,7 @@ func (s *session) attach(l line, o *attachment, present bool, r *records) {
 		expiry = 0 // it ends as it would have ended
 	}
 	s.setWill(o.will)
-	s.tie(ties{mount: o.mount, owner: s.ownerWith(o.as), rights: o.rights})
+	s.tie(ties{mount: o.mount, owner: s.ownerWith(o.as), rights: o.rights, turn: o.turn})
 	s.line, s.expiry, s.window = l, expiry, o.window
 	s.told = false
 	s.queue.land()

@@ -10,6 +10,7 @@ type ties struct {
 	mount  *mount            // that its subscriptions were made below; nil for none
 	owner  *broker.Principal // nil: it is nobody's, see own
 	rights *auth.Rights      // to receive; nil: all, and always of a device
+	turn   *auth.Rights      // of a device, to take its turn in shared subscriptions; nil: all
 }
 
 // none are the ties of a session that has none. They never change.
