@@ -66,6 +66,9 @@ func runWith(ctx context.Context, c config.Config, origins config.Origins, st *s
 		return errors.Join(err, links.close(), side.close())
 	}
 	log.Info(announcement(links, side, adminAddr))
+	for _, warning := range exposed(c.Auth, guard, links, side) {
+		log.Warn(warning)
+	}
 	log.Info(st.text)
 	var beside sync.WaitGroup
 	defer beside.Wait()

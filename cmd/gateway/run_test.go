@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -176,6 +177,38 @@ func TestAnnouncesOpenListener(t *testing.T) {
 	announced, _ := start(t, config.Setting{Key: "udp.0.listen", Value: ":0"})
 	if strings.Contains(announced, "only this host") || !strings.Contains(announced, "the network can connect") {
 		t.Errorf("announced: %s", announced)
+	}
+}
+
+// What anybody in the network can do is warned of, as long as nothing bounds it.
+func TestWarnsOfWhatIsOpen(t *testing.T) {
+	rights := filepath.Join(t.TempDir(), "rights")
+	put(t, rights, "topic read news\n")
+	udp := config.Setting{Key: "udp.0.listen", Value: ":0"}
+	mqtt := config.Setting{Key: "mqtt.listeners", Value: "[{listen: ':0'}]"}
+	for _, c := range []struct {
+		settings []config.Setting
+		want     []string
+	}{
+		{nil, nil},
+		{[]config.Setting{udp}, []string{"UDP"}},
+		{[]config.Setting{mqtt}, []string{"MQTT"}},
+		{[]config.Setting{udp, mqtt}, []string{"UDP", "MQTT"}},
+		{[]config.Setting{udp, mqtt, {Key: "auth.allow_anonymous", Value: "false"}}, []string{"UDP"}},
+		{[]config.Setting{udp, mqtt, {Key: "auth.acl_file", Value: rights}}, nil},
+	} {
+		_, log := start(t, c.settings...)
+		log.await(t, "sessions and messages")
+		var got []string
+		for _, m := range log.messages(t) {
+			if rest, ok := strings.CutPrefix(m, "whoever can reach the "); ok {
+				kind, _, _ := strings.Cut(rest, " ")
+				got = append(got, kind)
+			}
+		}
+		if !slices.Equal(got, c.want) {
+			t.Errorf("%v: warned of %q, want %q", c.settings, got, c.want)
+		}
 	}
 }
 
