@@ -69,3 +69,26 @@ func TestSubscribeIsBounded(t *testing.T) {
 		t.Error("wrong answer")
 	}
 }
+
+// A filter that thousands of rules have to be compared with, in vain.
+func BenchmarkMaySubscribe(b *testing.B) {
+	for _, kind := range []string{"topic read big/%d/x\n", "pattern read big/%d/%%c\n"} {
+		var acl strings.Builder
+		for i := range 9000 {
+			fmt.Fprintf(&acl, kind, i)
+		}
+		table, err := parseACL(acl.String())
+		if err != nil {
+			b.Fatal(err)
+		}
+		r := rightsBy(table, Subject{Client: "c"})
+		b.Run(kind[:5], func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				if r.MaySubscribe("+/nope") {
+					b.Fatal("it is allowed")
+				}
+			}
+		})
+	}
+}
