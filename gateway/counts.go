@@ -55,6 +55,8 @@ type counts struct {
 	sessionDropped  [session.Reasons]uint64
 	retransmissions uint64
 	takeovers       uint64
+	unproven        uint64
+	probes          uint64
 	messages        Messages
 }
 
@@ -71,6 +73,8 @@ func (c *counts) add(o *counts) {
 	}
 	c.retransmissions += o.retransmissions
 	c.takeovers += o.takeovers
+	c.unproven += o.unproven
+	c.probes += o.probes
 	c.messages.Received += o.messages.Received
 	c.messages.Delivered += o.messages.Delivered
 	c.messages.Returned += o.messages.Returned

@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"fmt"
+	"math/rand/v2"
 	"net/netip"
 	"strings"
 	"time"
@@ -109,7 +110,18 @@ func (in *intake) unwrap(now time.Duration, a *arrival) bool {
 
 // path is what a session has to know of the way to a peer.
 func (in *intake) path(peer *transports.Peer) session.Path {
-	return session.Path{MTU: max(1, in.link.MTU()-encapsulation(peer)), Rate: in.rate}
+	frame := encapsulation(peer)
+	p := session.Path{MTU: max(1, in.link.MTU()-frame), Rate: in.rate}
+	if in.forgeable(peer) {
+		p.Forgeable, p.Frame, p.Seed = true, frame, uint16(rand.Uint32())
+	}
+	return p
+}
+
+// forgeable reports whether anybody may have sent what seems to come from a peer: so it is
+// with IP datagrams, unless the link has a proof of each address.
+func (in *intake) forgeable(peer *transports.Peer) bool {
+	return in.identifier == nil && peer.Addr.IsIP()
 }
 
 // encapsulation is how many octets the frame takes that a forwarder needs: Length,

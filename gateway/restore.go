@@ -19,6 +19,10 @@ import (
 // resumeBatch is how many sessions go on before a shard is left for others.
 const resumeBatch = 200
 
+// restartCredit is how many octets a restored client may be sent before it says anything: a
+// packet of any usual size, and a probe. It was accepted at that address before.
+const restartCredit = 2 << 10
+
 // unreadable is what can be done about a record that nobody understands.
 const unreadable = "start the release that has written it, or restore a backup, or begin with an empty store; nothing was changed"
 
@@ -91,7 +95,9 @@ func (g *Gateway) restorePlaces() (orphans int, err error) {
 		c.recorded = true
 		if in := links[p.link]; in != nil {
 			peer := transports.Peer{Link: in.id, Addr: p.addr, Node: p.node}
-			c.session.SetPath(in.path(&peer))
+			path := in.path(&peer)
+			path.Credit = restartCredit
+			c.session.SetPath(path)
 			g.routes.bind(c, peer, transports.Addr{})
 			c.kept, c.place.kept = c.place, true
 		}

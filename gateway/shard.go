@@ -180,6 +180,7 @@ func (s *shard) packet(now time.Time, in *intake, a *arrival) {
 			s.counts.received[slot(p.Type())]++
 			a.received = true
 			c.heard(a)
+			c.session.Heard(len(a.Data))
 			c.session.Packet(now, p, &s.fx)
 			s.apply(now, c)
 		}
@@ -195,6 +196,7 @@ func (s *shard) packet(now time.Time, in *intake, a *arrival) {
 	s.counts.received[slot(p.Type())]++
 	c.place.local = a.Local
 	c.heard(a)
+	c.session.Heard(len(a.Data))
 	c.session.Packet(now, p, &s.fx)
 	s.apply(now, c)
 }
@@ -232,6 +234,8 @@ func (s *shard) apply(now time.Time, c *client) {
 		s.send(c, packet)
 	}
 	s.counts.retransmissions += uint64(fx.Retransmissions)
+	s.counts.unproven += uint64(fx.Unproven)
+	s.counts.probes += uint64(fx.Probes)
 	s.counts.messages.Delivered += uint64(fx.Delivered)
 	s.counts.messages.Returned += uint64(fx.Returned)
 	for why, n := range fx.Drops {

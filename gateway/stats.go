@@ -24,6 +24,9 @@ type Stats struct {
 	// Takeovers counts clients that went on from another address while their session was
 	// alive, and have not proven who they are.
 	Takeovers uint64
+	// Unproven counts messages that had to wait until their client had proven its address,
+	// Probes the packets that have asked clients to.
+	Unproven, Probes uint64
 	// Sessions counts sessions by state, in the specification's names.
 	Sessions map[string]int
 	// QueuedMessages and QueuedBytes wait for clients.
@@ -118,6 +121,7 @@ func (c *counts) fill(st *Stats) {
 		st.Dropped[reasonNames[i]] += n
 	}
 	st.Retransmissions, st.Takeovers, st.Messages = c.retransmissions, c.takeovers, c.messages
+	st.Unproven, st.Probes = c.unproven, c.probes
 	for i, n := range c.sessionDropped {
 		st.Dropped[session.Reason(i).String()] += n
 		if session.Reason(i).OfMessage() {

@@ -135,6 +135,9 @@ func (a Addr) Host() Addr {
 	return a
 }
 
+// IsIP reports whether a was made by IPAddr.
+func (a Addr) IsIP() bool { return a[0] == kindIP }
+
 // IsZero reports whether a is no address.
 func (a Addr) IsZero() bool { return a == Addr{} }
 

@@ -13,6 +13,8 @@ func gatewaySource(g Gateway) Source {
 		messages        = "mqttsn_gateway_messages_total"
 		takeovers       = "mqttsn_gateway_takeovers_total"
 		retransmissions = "mqttsn_gateway_retransmissions_total"
+		unproven        = "mqttsn_gateway_unproven_deliveries_total"
+		probes          = "mqttsn_gateway_probes_total"
 		sessions        = "mqttsn_gateway_sessions"
 		queueMessages   = "mqttsn_gateway_queue_messages"
 		queueBytes      = "mqttsn_gateway_queue_bytes"
@@ -31,6 +33,8 @@ func gatewaySource(g Gateway) Source {
 			{messages, "Messages of the broker for clients: received = delivered + returned (the broker's again) + dropped + mqttsn_gateway_queue_messages.", Counter, []string{"fate"}},
 			{retransmissions, "Packets sent again to clients because no answer came in time.", Counter, nil},
 			{takeovers, "Clients that went on from another address while their session was alive, and have not proven who they are.", Counter, nil},
+			{unproven, "Messages that had to wait until their client had proven that it is at its address (session.max_amplification).", Counter, nil},
+			{probes, "Packets that asked a client on plain UDP to prove that it is at its address.", Counter, nil},
 			{sessions, "Sessions by state of the client.", Gauge, []string{"state"}},
 			{queueMessages, "Messages that wait in the gateway for clients.", Gauge, nil},
 			{queueBytes, "Topic and payload octets of the messages that wait in the gateway for clients.", Gauge, nil},
@@ -67,6 +71,8 @@ func gatewaySource(g Gateway) Source {
 			}
 			emit(retransmissions, float64(st.Retransmissions))
 			emit(takeovers, float64(st.Takeovers))
+			emit(unproven, float64(st.Unproven))
+			emit(probes, float64(st.Probes))
 			emit(queueMessages, float64(st.QueuedMessages))
 			emit(queueBytes, float64(st.QueuedBytes))
 			emit(unanswered, float64(st.Unanswered))

@@ -24,6 +24,8 @@ type hand struct {
 	crowded  bool  // the client answered REGISTER with "congestion"
 	acked    bool  // the broker was told that the client has it
 	once     bool  // no copy of the packet that waits for an answer was sent before; paced lines only
+	// elsewhere: msgID was told to another address, and who knows it proves nothing here.
+	elsewhere bool
 }
 
 // taken reports whether something is in hand: a message, or since a crash only its PUBREL.
@@ -39,6 +41,7 @@ const (
 	releasing                // PUBCOMP
 	pausing                  // the client to have room again; maybe with no message in hand
 	pacing                   // the line to be free, with no message in hand
+	proving                  // the client to prove its address
 )
 
 // delivered takes a message of the broker.
@@ -160,8 +163,10 @@ func (s *Session) next(t instant, fx *Effects) {
 func (s *Session) step(t instant, fx *Effects) {
 	h := &s.hand
 	if h.phase == releasing {
-		fx.Retransmissions++
-		fx.pubrel(h.msgID)
+		if s.affords(pubrelSize, 0, fx) {
+			fx.Retransmissions++
+			fx.pubrel(h.msgID)
+		}
 		s.arm(t, false, fx)
 		return
 	}
@@ -195,6 +200,10 @@ func (s *Session) sendRegister(t instant, fx *Effects) {
 		s.giveUp(broker.CodePacketTooLarge, TooLarge, fx)
 		return
 	}
+	if !s.affords(packetSize(4+len(h.msg.Topic)), 0, fx) {
+		s.awaitProof(t, fx)
+		return
+	}
 	first := h.regMsgID == 0
 	if first {
 		h.regMsgID = s.nextMsgID()
@@ -212,8 +221,16 @@ func (s *Session) sendPublish(t instant, fx *Effects) {
 		s.giveUp(broker.CodePacketTooLarge, TooLarge, fx)
 		return
 	}
+	left := 0
+	if h.qos == 0 && s.proof.wary {
+		left = s.probeSize()
+	}
+	if !s.affords(packetSize(5+len(h.msg.Payload)), left, fx) {
+		s.awaitProof(t, fx)
+		return
+	}
 	if h.qos > 0 && h.msgID == 0 {
-		h.msgID = s.nextMsgID()
+		h.msgID, h.elsewhere = s.nextMsgID(), false
 	}
 	if h.sent {
 		fx.Retransmissions++
@@ -228,6 +245,7 @@ func (s *Session) sendPublish(t instant, fx *Effects) {
 		Data:        h.msg.Payload,
 	}.Append(fx.arena))
 	if h.qos == 0 {
+		s.spend(t, packetSize(5+len(h.msg.Payload)), fx)
 		s.done(fx)
 		if s.line.rate > 0 {
 			s.pace(t, fx)
@@ -240,11 +258,14 @@ func (s *Session) sendPublish(t instant, fx *Effects) {
 }
 
 // fits reports whether a packet with a body of n octets is within the MTU.
-func (s *Session) fits(n int) bool {
+func (s *Session) fits(n int) bool { return packetSize(n) <= int(s.mtu) }
+
+// packetSize is how many octets a packet has with a body of n.
+func packetSize(n int) int {
 	if n > 255-2 {
 		n += 2 // the Length takes 3 octets [SN-5.2.1]
 	}
-	return n+2 <= int(s.mtu)
+	return n + 2
 }
 
 // address is how a topic is addressed to the client.

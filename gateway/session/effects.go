@@ -41,11 +41,17 @@ type Effects struct {
 	// alone again, because the client left before it took them.
 	Returned int
 
+	// Unproven counts the messages of the broker that wait until the client has proven its
+	// address, and Probes the packets that ask it to.
+	Unproven, Probes int
+
 	// Gone says that the session is over: the caller forgets it.
 	Gone bool
 
 	arena []byte
 	ends  []int
+	// How much of these the session has taken off its credit.
+	chargedOctets, chargedPackets int
 
 	wall   time.Time  // now, for what is to be understood after a crash
 	ops    []store.Op // of the Requests
@@ -62,8 +68,10 @@ func (fx *Effects) Reset() {
 	fx.Mark = 0
 	fx.Drops = [Reasons]uint32{}
 	fx.Retransmissions, fx.Delivered, fx.Returned = 0, 0, 0
+	fx.Unproven, fx.Probes = 0, 0
 	fx.Gone = false
 	fx.arena, fx.ends = fx.arena[:0], fx.ends[:0]
+	fx.chargedOctets, fx.chargedPackets = 0, 0
 	if cap(fx.arena) > keepArena {
 		fx.arena = nil
 	}

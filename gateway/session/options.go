@@ -94,6 +94,14 @@ type Options struct {
 	// coming in. The message in hand is finished first.
 	MaxAwakeTime time.Duration `mapstructure:"max_awake_time"`
 
+	// MaxAmplification is how many times the octets that came from an address over plain UDP
+	// may be sent to it before the client there has proven that it gets them, 1 to 1000; messages
+	// wait until then. So nobody can have the gateway flood others by sending in their
+	// name. Most clients notice nothing, others get a REGISTER that they can answer; small
+	// devices that do not know their way with either wait. 0 switches it off: right only
+	// in networks where nobody can forge an address.
+	MaxAmplification int `mapstructure:"max_amplification"`
+
 	// MaxClientID is how many octets a ClientID may have, at least 23. The
 	// specification has 1 to 23 characters [SN-5.3.1]; deployed clients use more.
 	MaxClientID int `mapstructure:"client_id_max"`
@@ -134,6 +142,7 @@ func DefaultOptions() Options {
 		MaxQueuedQoS0:           100,
 		MaxAwakeMessages:        1000,
 		MaxAwakeTime:            5 * time.Minute,
+		MaxAmplification:        3,
 		MaxClientID:             256,
 		ShortTopicsForWildcards: true,
 	}
@@ -170,6 +179,7 @@ func (o Options) Validate() error {
 		{"max_queued_bytes", o.MaxQueuedBytes, 1, 1 << 30},
 		{"max_queued_qos0", o.MaxQueuedQoS0, 0, 1_000_000_000},
 		{"max_awake_messages", o.MaxAwakeMessages, 1, 1_000_000_000},
+		{"max_amplification", o.MaxAmplification, 0, 1000},
 		{"client_id_max", o.MaxClientID, 23, 65535},
 	} {
 		if c.value < c.min || c.value > c.max {

@@ -116,7 +116,7 @@ func (s *Session) disownOwed() {
 
 // inUse reports whether a MsgId of ours stands for a message.
 func (s *Session) inUse(msgID uint16) bool {
-	if msgID == s.hand.msgID || msgID == s.hand.regMsgID {
+	if msgID == s.hand.msgID || msgID == s.hand.regMsgID || msgID == s.proof.msgID {
 		return true
 	}
 	return s.owesID(msgID)

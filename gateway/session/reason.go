@@ -50,6 +50,8 @@ const (
 	Redelivered
 	// Withheld: a message of a topic that the client may not receive. The broker is told.
 	Withheld
+	// Unproven: a QoS 0 message to an address that could not be proven [Options.MaxAmplification].
+	Unproven
 
 	// Reasons is how many reasons there are.
 	Reasons = int(iota)
@@ -58,7 +60,7 @@ const (
 var reasonNames = [Reasons]string{
 	"not_connected", "unexpected_packet", "unknown_topic", "invalid_topic", "congestion", "refused_by_broker", "repeated", "not_authorized", "revoked",
 	"queue_full", "qos0_overflow", "too_large", "topic_table_full", "refused_by_client", "unregistrable", "disconnection",
-	"cleared", "expired", "redelivered", "withheld",
+	"cleared", "expired", "redelivered", "withheld", "unproven",
 }
 
 // String is the reason's name in metrics, such as "queue_full".

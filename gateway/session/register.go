@@ -32,11 +32,15 @@ func (s *Session) packetRegister(p *mqttsn.Register, fx *Effects) {
 // packetRegack takes the answer to our REGISTER.
 func (s *Session) packetRegack(t instant, p *mqttsn.Regack, fx *Effects) {
 	h := &s.hand
+	if s.probeAnswered(t, p.MsgID, fx) {
+		return
+	}
 	if h.regMsgID == 0 || h.regMsgID != p.MsgID {
 		fx.drop(Unexpected)
 		return
 	}
 	s.answered(t, registering)
+	s.proved(fx)
 	h.regMsgID = 0
 	s.regacked = true
 	topic := s.topics.byID(h.topicID)

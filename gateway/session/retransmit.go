@@ -58,6 +58,8 @@ func (s *Session) exhausted(t instant, fx *Effects) {
 	switch {
 	case s.state == Awake:
 		s.fallAsleep(t) // quietly: PINGRESP would say that nothing waits
+	case h.phase == proving && h.qos == 0:
+		s.giveUp(broker.CodeUnspecified, Unproven, fx)
 	case h.qos == 0:
 		s.giveUp(broker.CodeUnspecified, Unregistrable, fx)
 	}
@@ -95,11 +97,14 @@ func (s *Session) packetPuback(t instant, p *mqttsn.Puback, fx *Effects) {
 	case p.MsgID == 0:
 		s.refusedQoS0(t, p)
 		return
+	case s.probeAnswered(t, p.MsgID, fx):
+		return
 	case h.msg == nil || !h.sent || h.msgID != p.MsgID || h.phase == releasing:
 		fx.drop(Unexpected)
 		return
 	}
 	s.answered(t, publishing)
+	s.acknowledged(fx)
 	switch p.ReturnCode {
 	case mqttsn.Accepted:
 		if h.qos == 2 {
@@ -176,6 +181,7 @@ func (s *Session) packetPubrec(t instant, p *mqttsn.Pubrec, fx *Effects) {
 		}
 		return
 	}
+	s.acknowledged(fx)
 	first := h.phase != releasing
 	if first {
 		s.answered(t, publishing)
@@ -199,6 +205,7 @@ func (s *Session) packetPubcomp(t instant, p *mqttsn.Pubcomp, fx *Effects) {
 		return
 	}
 	s.answered(t, releasing)
+	s.acknowledged(fx)
 	s.done(fx)
 	s.next(t, fx)
 }

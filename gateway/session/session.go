@@ -44,8 +44,9 @@ type Session struct {
 	up     []exchange
 	asks   []ask
 
-	line line
-	kept *kept // nil if the session has no records
+	line  line
+	proof proof
+	kept  *kept // nil if the session has no records
 
 	mtu       int32
 	token     broker.Token // given last
@@ -86,11 +87,14 @@ const (
 // quarter of them or more: who tries them all, one after another, is right a few times, and
 // not each time again. After 0, which is for tests, they count up by one.
 func New(id string, o *Options, seed uint16) *Session {
-	stride := uint16(1)
-	if seed != 0 {
-		stride = 1<<14 + seed*40503%(1<<15) | 1
+	return &Session{o: o, id: id, msgID: seed, stride: strideOf(seed), topics: topics{last: seed}, mtu: mqttsn.MaxPacket}
+}
+
+func strideOf(seed uint16) uint16 {
+	if seed == 0 {
+		return 1
 	}
-	return &Session{o: o, id: id, msgID: seed, stride: stride, topics: topics{last: seed}, mtu: mqttsn.MaxPacket}
+	return 1<<14 + seed*40503%(1<<15) | 1
 }
 
 // ID is the client's ClientID.
@@ -119,6 +123,16 @@ type Path struct {
 	// line: packets are then paced, and T_retry follows the round trips. 0 for all
 	// others.
 	Rate int
+	// Forgeable says that whoever sends packets from there may be elsewhere: the client has
+	// to prove its address before it is sent much. The rest matters only then.
+	Forgeable bool
+	// Frame is how many octets each packet to the client has on top, around it.
+	Frame int
+	// Credit is how many octets may be sent there before anything has come.
+	Credit int
+	// Seed is a random number after which the MsgIds there begin, so that nobody knows them
+	// who has been this client elsewhere; 0 lets them go on.
+	Seed uint16
 }
 
 // SetPath tells the way to the client, at first and whenever it has moved.
@@ -128,6 +142,7 @@ func (s *Session) SetPath(p Path) {
 	}
 	s.mtu = int32(p.MTU)
 	s.setRate(p.Rate)
+	s.setProof(&p)
 }
 
 // Moved tells that the next packet comes from another peer than the last.
@@ -140,6 +155,9 @@ func (s *Session) Moved() {
 // package mqttsn. It is not kept.
 func (s *Session) Packet(now time.Time, p mqttsn.Packet, fx *Effects) {
 	t := s.begin(now, fx)
+	if s.proof.wary {
+		s.earn(p)
+	}
 	if p, ok := p.(*mqttsn.Connect); ok {
 		s.packetConnect(t, p, fx)
 		s.moved = false
@@ -172,6 +190,9 @@ func (s *Session) begin(now time.Time, fx *Effects) instant {
 
 // end ends a step: what it has changed is written.
 func (s *Session) end(fx *Effects) {
+	if s.proof.wary {
+		s.charge(fx)
+	}
 	if s.kept != nil {
 		s.record(fx)
 	}
@@ -226,6 +247,8 @@ func (s *Session) packetConnected(t instant, p mqttsn.Packet, fx *Effects) {
 	}
 	if s.paused() {
 		s.resume(t, fx)
+	} else {
+		s.goOn(t, fx)
 	}
 }
 
