@@ -21,6 +21,10 @@ func defaultsOf(profile string) Config {
 func small(c *Config) {
 	c.Gateway.Profile = gateway.ProfileSmall
 	c.Gateway.MaxClients = 1000
+	c.Gateway.ConnectRate = 50
+	c.Gateway.ConnectRatePerPrefix = 20
+	c.Gateway.PublishRate = 500
+	c.Gateway.PublishByteRate = 64 << 10
 	c.Gateway.ForwarderClients = 1000
 	c.Gateway.ForwarderRate = 500
 	c.Gateway.QoSMinusOneRate = 100

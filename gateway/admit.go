@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"math/rand/v2"
+	"time"
 
 	"mqttsn-gateway/gateway/session"
 	"mqttsn-gateway/mqttsn"
@@ -50,7 +51,7 @@ func (s *shard) recognized(in *intake, a *arrival) *client {
 
 // connect finds or makes the client of a CONNECT, at the peer that it came from, or
 // refuses it and returns nil. The session itself answers all else.
-func (s *shard) connect(in *intake, a *arrival, p *mqttsn.Connect) *client {
+func (s *shard) connect(now time.Time, in *intake, a *arrival, p *mqttsn.Connect) *client {
 	g := s.gateway
 	if p.ProtocolID != mqttsn.ProtocolID || !g.options.Session.AcceptsClientID(p.ClientID) {
 		// The session would say so too, but only once somebody has moved for it.
@@ -106,7 +107,10 @@ func (s *shard) connect(in *intake, a *arrival, p *mqttsn.Connect) *client {
 		s.refuse(in, a, &s.counts.dropped[storeCrowded], mqttsn.Congestion)
 		return nil
 	}
-	if g.clients.Add(1) > int64(g.options.MaxClients) {
+	if !s.admits(in, a) {
+		return nil
+	}
+	if g.clients.Add(1) > int64(g.options.MaxClients) && !s.makeRoom(now) {
 		g.clients.Add(-1)
 		s.refuse(in, a, &s.counts.dropped[maxClients], mqttsn.Congestion)
 		return nil
@@ -114,6 +118,9 @@ func (s *shard) connect(in *intake, a *arrival, p *mqttsn.Connect) *client {
 	c = s.add(string(p.ClientID))
 	c.act(as)
 	s.house(in, c, a, peer)
+	if in.forgeable(&peer) {
+		s.newcomers.add(c, now, len(s.clients))
+	}
 	return c
 }
 

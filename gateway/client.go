@@ -25,6 +25,8 @@ type client struct {
 	user   []broker.UserProperty
 	signal int8 // at which its last packet was received, in dBm; 0 if not known
 
+	messages, octets meter // what it has published
+
 	due   time.Duration // deadlines: filed under this instant
 	filed int           // deadlines: position in the heap, or notFiled
 

@@ -38,6 +38,7 @@ type Gateway struct {
 	routes     routes
 	anonymous  *anonymous
 	forwarders forwarderList
+	connects   turnstile // of clients that are not known yet
 	origin     origin
 	identities atomic.Pointer[identityMap] // of the identity_file
 	reloading  sync.Mutex
@@ -72,6 +73,7 @@ func New(o Options, links []transports.Link, b broker.Broker, st store.Store, lo
 		seed:    maphash.MakeSeed(),
 	}
 	g.routes = newRoutes(g)
+	g.connects.bucket = bucket{rate: float64(o.ConnectRate), burst: connectBurst}
 	g.forwarders, _ = newForwarderList(o.Forwarders) // which Validate has read before
 	g.origin, _ = newOrigin(&o)                      // so too
 	if err := g.loadIdentities(); err != nil {

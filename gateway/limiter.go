@@ -69,10 +69,17 @@ func newLimiter(rate, each, burst int) limiter {
 	}
 }
 
+// newPrefixLimiter is a limiter for more addresses, without a bound for all together.
+func newPrefixLimiter(each, burst int) limiter {
+	l := newLimiter(noBound, each, burst)
+	l.slots = make([]peerSlot, prefixSlots)
+	return l
+}
+
 // allow reports whether the peer at addr may have something now.
 func (l *limiter) allow(now time.Duration, addr transports.Addr) bool {
 	h := maphash.Comparable(l.seed, addr)
-	s := &l.slots[h%peerSlots]
+	s := &l.slots[h%uint64(len(l.slots))]
 	if s.hash != h {
 		*s = peerSlot{hash: h, bucket: l.each}
 	}

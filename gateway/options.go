@@ -42,6 +42,26 @@ type Options struct {
 	// queued for it.
 	MaxClients int `mapstructure:"max_clients"`
 
+	// ConnectRate is how many clients per second that are not known yet may come, all
+	// together, from where addresses can be forged, which is plain UDP; 1 to 1000000, and 2000 at
+	// once. Those beyond get no answer and come again after their T_retry. Clients that
+	// have a session, and those on this host, are not counted.
+	ConnectRate int `mapstructure:"connect_rate"`
+
+	// ConnectRatePerPrefix is how many of these may come from one network (/24 in IPv4, /48 in
+	// IPv6), forwarders with all that is behind them included; 1 to 1000000, and 1000 at once. Raise it where more devices are behind one NAT: a power cut
+	// brings them all back together.
+	ConnectRatePerPrefix int `mapstructure:"connect_rate_per_prefix"`
+
+	// PublishRate is how many messages per second one client may publish, 1 to 1000000, and
+	// those of two seconds at once. One beyond gets no answer: with QoS 0 it is lost, with QoS 1
+	// and 2 the client sends it again after T_retry.
+	PublishRate int `mapstructure:"publish_rate"`
+
+	// PublishByteRate is how many octets per second of PUBLISH packets one client may send,
+	// 1000 to 1000000000, and those of two seconds at once.
+	PublishByteRate int `mapstructure:"publish_byte_rate"`
+
 	// Roaming says what a client may do from a new address: "any" (CONNECT, or wake
 	// up with a PINGREQ that carries its ClientID), "connect" (only CONNECT), "never"
 	// (nothing while its session is alive). Plain UDP proves nothing about a sender,
@@ -140,20 +160,24 @@ type Options struct {
 // DefaultOptions are the settings of a gateway that is told nothing.
 func DefaultOptions() Options {
 	return Options{
-		ID:                  1,
-		Profile:             ProfileServer,
-		MaxClients:          20000,
-		Roaming:             RoamAny,
-		Forwarders:          []string{forwardersAny},
-		ForwarderClients:    10000,
-		ForwarderRate:       5000,
-		IdentityClientIDs:   []string{identityMark},
-		Advertise:           16 * time.Minute,
-		QoSMinusOne:         true,
-		QoSMinusOneRate:     1000,
-		QoSMinusOneClientID: "mqttsn-gateway",
-		UnknownPeerRate:     1000,
-		Session:             session.DefaultOptions(),
+		ID:                   1,
+		Profile:              ProfileServer,
+		MaxClients:           20000,
+		ConnectRate:          500,
+		ConnectRatePerPrefix: 100,
+		PublishRate:          5000,
+		PublishByteRate:      1 << 20,
+		Roaming:              RoamAny,
+		Forwarders:           []string{forwardersAny},
+		ForwarderClients:     10000,
+		ForwarderRate:        5000,
+		IdentityClientIDs:    []string{identityMark},
+		Advertise:            16 * time.Minute,
+		QoSMinusOne:          true,
+		QoSMinusOneRate:      1000,
+		QoSMinusOneClientID:  "mqttsn-gateway",
+		UnknownPeerRate:      1000,
+		Session:              session.DefaultOptions(),
 	}
 }
 
@@ -166,6 +190,14 @@ func (o Options) Validate() error {
 		return fmt.Errorf("profile: %q is not a profile: %s or %s", o.Profile, ProfileServer, ProfileSmall)
 	case o.MaxClients < 1 || o.MaxClients > 10_000_000:
 		return fmt.Errorf("max_clients: %d is out of range: 1 to 10000000", o.MaxClients)
+	case o.ConnectRate < 1 || o.ConnectRate > 1_000_000:
+		return fmt.Errorf("connect_rate: %d is out of range: 1 to 1000000 clients per second", o.ConnectRate)
+	case o.ConnectRatePerPrefix < 1 || o.ConnectRatePerPrefix > 1_000_000:
+		return fmt.Errorf("connect_rate_per_prefix: %d is out of range: 1 to 1000000 clients per second", o.ConnectRatePerPrefix)
+	case o.PublishRate < 1 || o.PublishRate > 1_000_000:
+		return fmt.Errorf("publish_rate: %d is out of range: 1 to 1000000 messages per second", o.PublishRate)
+	case o.PublishByteRate < 1000 || o.PublishByteRate > 1_000_000_000:
+		return fmt.Errorf("publish_byte_rate: %d is out of range: 1000 to 1000000000 octets per second", o.PublishByteRate)
 	case o.Roaming != RoamAny && o.Roaming != RoamConnect && o.Roaming != RoamNever:
 		return fmt.Errorf("roaming: %q is not a policy: %s, %s or %s", o.Roaming, RoamAny, RoamConnect, RoamNever)
 	case o.ForwarderClients < 1 || o.ForwarderClients > 10_000_000:

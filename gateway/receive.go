@@ -43,6 +43,7 @@ type intake struct {
 
 	mu      sync.Mutex // held while a batch is worked on, for the sake of Stats
 	work    [][]arrival
+	late    [][]arrival // what comes from where no client is: after all others
 	unknown []arrival
 	arrived []transports.Peer // peers that a client has come to in this batch
 	decoder mqttsn.Decoder
@@ -51,6 +52,7 @@ type intake struct {
 	nodes     limiter // the same, to those behind one forwarder
 	searchers limiter // answers to SEARCHGW
 	senders   limiter // packets that one forwarder carries
+	prefixes  limiter // new clients from one network
 	search    search
 	outbox    outbox
 	counts    counts
@@ -64,9 +66,11 @@ func newIntake(g *Gateway, id transports.LinkID) *intake {
 		id:        id,
 		link:      g.links[id],
 		work:      make([][]arrival, len(g.shards)),
+		late:      make([][]arrival, len(g.shards)),
 		strangers: newLimiter(g.options.UnknownPeerRate, peerRate, peerBurst),
 		nodes:     newLimiter(g.options.UnknownPeerRate, nodeRate, nodeBurst),
 		searchers: newLimiter(searchRate, peerRate, peerBurst),
+		prefixes:  newPrefixLimiter(g.options.ConnectRatePerPrefix, prefixBurst),
 		senders:   newLimiter(noBound, g.options.ForwarderRate, g.options.ForwarderRate),
 	}
 	in.complaints = bucket{rate: 0.1, burst: 3}
@@ -88,10 +92,12 @@ func (in *intake) receive(batch []transports.Datagram) {
 	in.mu.Lock()
 	now := in.gateway.now()
 	in.sort(now, batch)
-	for i, work := range in.work {
-		if len(work) > 0 {
-			in.gateway.shards[i].receive(in, work)
-			in.work[i] = work[:0]
+	for _, byShard := range [...][][]arrival{in.work, in.late} {
+		for i, work := range byShard {
+			if len(work) > 0 {
+				in.gateway.shards[i].receive(in, work)
+				byShard[i] = work[:0]
+			}
 		}
 	}
 	for i := range in.unknown {
@@ -105,7 +111,8 @@ func (in *intake) receive(batch []transports.Datagram) {
 
 // sort files each packet under the shard of its client. A CONNECT and a PINGREQ with a
 // ClientID say themselves whose they are [SN-6.14]; all others are known by their peer,
-// or else by the identity that the peer has proven.
+// or else by the identity that the peer has proven. Those of peers that a client is at come
+// before all others, so that a flood of the rest delays them as little as can be.
 func (in *intake) sort(now time.Duration, batch []transports.Datagram) {
 	g := in.gateway
 	g.routes.mu.RLock()
@@ -125,7 +132,10 @@ func (in *intake) sort(now time.Duration, batch []transports.Datagram) {
 		}
 		var s *shard
 		if id := clientID(t, body); id != nil {
-			s = g.shardOf(id)
+			if s = g.shardOf(id); g.routes.by[in.peer(&a)] == nil {
+				in.late[s.index] = append(in.late[s.index], a)
+				continue
+			}
 		} else if p := g.routes.by[transports.Peer{Link: in.id, Addr: a.Addr, Node: string(a.node)}]; p != nil {
 			s, a.place = p.client.shard, p
 		} else if identity, _ := in.identity(&a); identity != "" {

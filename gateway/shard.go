@@ -36,6 +36,7 @@ type shard struct {
 	// complaints bounds the log lines about clients that are refused or revoked, moves those
 	// about clients that go on from another address.
 	complaints, moves bucket
+	newcomers         newcomers
 }
 
 // expireBatch is how many deadlines are served before a shard is left for others: after
@@ -166,7 +167,7 @@ func (s *shard) packet(now time.Time, in *intake, a *arrival) {
 	var c *client
 	switch p := p.(type) {
 	case *mqttsn.Connect:
-		if c = s.connect(in, a, p); c == nil {
+		if c = s.connect(now, in, a, p); c == nil {
 			return
 		}
 	case *mqttsn.Pingreq:
@@ -195,6 +196,9 @@ func (s *shard) packet(now time.Time, in *intake, a *arrival) {
 	}
 	s.counts.received[slot(p.Type())]++
 	c.place.local = a.Local
+	if p.Type() == mqttsn.TypePublish && !s.mayPublish(now, c, len(a.packet)) {
+		return
+	}
 	c.heard(a)
 	c.session.Heard(len(a.Data))
 	c.session.Packet(now, p, &s.fx)

@@ -135,6 +135,26 @@ func (a Addr) Host() Addr {
 	return a
 }
 
+// Network is the network that an IP address is in, of /24 in IPv4 and /48 in IPv6, for what is
+// counted by network; other addresses are their own.
+func (a Addr) Network() Addr {
+	if a[0] != kindIP {
+		return a
+	}
+	n := 1 + 48/8
+	if ap, _, _ := a.AddrPort(); ap.Addr().Is4() {
+		n = 13 + 24/8
+	}
+	clear(a[n:])
+	return a
+}
+
+// IsLoopback reports whether a is an IP address of this host that nobody else can use.
+func (a Addr) IsLoopback() bool {
+	ap, _, ok := a.AddrPort()
+	return ok && ap.Addr().IsLoopback()
+}
+
 // IsIP reports whether a was made by IPAddr.
 func (a Addr) IsIP() bool { return a[0] == kindIP }
 

@@ -27,9 +27,10 @@ const (
 	// for another: it has still room for what comes until it answers.
 	proofLow = proofWorth / 4
 
-	// emptyPublish is how many octets a PUBLISH without data has, pubrelSize a PUBREL.
-	emptyPublish = 7
-	pubrelSize   = 4
+	// How many octets packets have; PUBLISH without data.
+	emptyPublish   = 7
+	pubrelSize     = 4
+	disconnectSize = 2
 )
 
 // proof is what a session knows of the address of its client.
@@ -67,12 +68,12 @@ func (s *Session) setProof(p *Path) {
 }
 
 // earn takes the octets of a packet as what may be repaid. Acknowledgements count only by
-// what they prove.
+// what they prove, and SEARCHGW is answered by the caller.
 func (s *Session) earn(p mqttsn.Packet) {
 	came := s.proof.came
 	s.proof.came = 0
 	switch p.(type) {
-	case *mqttsn.Puback, *mqttsn.Pubrec, *mqttsn.Pubcomp, *mqttsn.Regack:
+	case *mqttsn.Puback, *mqttsn.Pubrec, *mqttsn.Pubcomp, *mqttsn.Regack, *mqttsn.SearchGW:
 		return
 	}
 	s.proof.credit = min(s.proof.credit+came*int32(s.o.MaxAmplification), proofWorth)
@@ -85,13 +86,14 @@ func (s *Session) charge(fx *Effects) {
 	fx.chargedOctets, fx.chargedPackets = octets, packets
 }
 
-// affords reports whether a packet of n octets may be sent now, and left after it.
+// affords reports whether a packet of n octets may be sent now, and left after it. A DISCONNECT
+// can always be sent then.
 func (s *Session) affords(n, left int, fx *Effects) bool {
 	if !s.proof.wary {
 		return true
 	}
 	s.charge(fx)
-	return int32(n+left)+s.proof.frame <= s.proof.credit
+	return int32(n+left+disconnectSize)+2*s.proof.frame <= s.proof.credit
 }
 
 // proved takes an acknowledgement that the client can only have made of a packet of ours.
@@ -142,7 +144,7 @@ func (s *Session) spend(t instant, n int, fx *Effects) {
 	s.charge(fx)
 	low := int32(proofLow)
 	if !s.proof.proven {
-		low = int32(n+s.probeSize()) + 2*s.proof.frame
+		low = int32(n+s.probeSize()+disconnectSize) + 3*s.proof.frame
 	}
 	if s.proof.credit < low {
 		s.probe(t, fx)

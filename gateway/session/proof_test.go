@@ -337,7 +337,7 @@ func TestProofCountsFrames(t *testing.T) {
 	if s.proof.credit != 100-22 {
 		t.Errorf("%d octets are left of 100 after a packet of 2 in a frame of 20", s.proof.credit)
 	}
-	if s.affords(59, 0, &fx) || !s.affords(58, 0, &fx) {
+	if s.affords(37, 0, &fx) || !s.affords(36, 0, &fx) { // and a DISCONNECT in its frame
 		t.Error("the frame does not count")
 	}
 }
