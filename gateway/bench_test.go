@@ -17,6 +17,7 @@ type nullBroker struct{ broker.Broker }
 
 func (nullBroker) Open(_ string, to broker.Receiver) broker.Conn { return nullConn{to} }
 func (nullBroker) Flush()                                        {}
+func (nullBroker) Up() bool                                      { return true }
 
 type nullConn struct{ to broker.Receiver }
 

@@ -38,7 +38,7 @@
 //     is the caller's own business.
 //  2. Step it. Call [Session.Packet], [Session.Broker] or [Session.Expire], one at a time,
 //     with a time that never runs backwards. Call [Session.Moved] and [Session.SetPath]
-//     before the first packet from another peer.
+//     before the first packet from another peer, and [Session.Heard] before each packet.
 //  3. Do the [Effects], before the next step of any session that uses the same one: first
 //     the requests in order, whose payloads alias the packet; then the records, in one
 //     piece; then the packets in order. A request that the broker does not take, of those
@@ -64,7 +64,7 @@
 // # Where to find what
 //
 // To follow a packet, start at Session.Packet: each packet has a method packetX in the
-// file of its chapter. Only state.go changes the state. durable.go and owed.go say what a step
+// file of its chapter. proof.go bounds what goes to addresses that may be forged. Only state.go changes the state. durable.go and owed.go say what a step
 // has changed for the store, record.go has the form of the records, load.go reads them, and
 // resume.go goes on from there. INTERPRETATION.md says how the
 // package reads what the specification leaves open; testdata holds each procedure as a
