@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"mqttsn-gateway/gateway/session"
@@ -59,6 +60,9 @@ func TestAttackReflection(t *testing.T) {
 		}, func(r *rig) {
 			in, n := make(map[int]int), 0
 			outTo := func(peer int) (octets int) {
+				synctest.Wait()
+				r.link.mu.Lock()
+				defer r.link.mu.Unlock()
 				for i, data := range r.link.sent {
 					if r.link.to[i] == addr(peer) {
 						octets += len(data)

@@ -292,10 +292,10 @@ func TestProofOfASleeper(t *testing.T) {
 					if len(packet.Data) == payload && packet.TopicID != 0 {
 						got++
 					}
-					switch {
-					case packet.QoS == mqttsn.QoS1:
+					switch packet.QoS {
+					case mqttsn.QoS1:
 						p.from(mqttsn.Puback{TopicID: packet.TopicID, MsgID: packet.MsgID})
-					case packet.QoS == mqttsn.QoS2:
+					case mqttsn.QoS2:
 						p.from(mqttsn.Pubrec{MsgID: packet.MsgID})
 					default:
 						p.last = nil
