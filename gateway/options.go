@@ -120,7 +120,8 @@ type Options struct {
 	QoSMinusOneRate int `mapstructure:"qos_minus_one_rate"`
 
 	// QoSMinusOneClientID is the client id of the broker connection over which QoS -1
-	// messages of clients without a session are published.
+	// messages of clients without a session are published. No device and no client of the
+	// embedded broker may have it.
 	QoSMinusOneClientID string `mapstructure:"qos_minus_one_client_id"`
 
 	// UserProperties lists what the messages of clients, and their wills, tell MQTT 5

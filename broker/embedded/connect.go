@@ -41,6 +41,9 @@ func (c *client) connect() bool {
 			return c.rebuff(p, no)
 		}
 	}
+	if !code.Failed() && id == c.broker.options.ReservedClientID {
+		return c.rebuff(p, &notOwn)
+	}
 	var o *attachment
 	var why string // if there is more to say than the code does
 	if !code.Failed() {

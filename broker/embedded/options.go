@@ -213,6 +213,10 @@ type Options struct {
 	// everybody may do everything. Devices are asked elsewhere, but for what they have left
 	// here: their wills, and what they have retained.
 	Access *auth.Guard `mapstructure:"-"`
+
+	// ReservedClientID is a client id that no MQTT client may use, since the gateway itself
+	// does. Default "", none.
+	ReservedClientID string `mapstructure:"-"`
 }
 
 // DefaultOptions returns the defaults that the fields of Options name.

@@ -157,6 +157,25 @@ func TestIdentityWithoutPasswords(t *testing.T) {
 	}
 }
 
+// The gateway's own client id is for no MQTT client, with files of users or without, and
+// whoever comes first: it could not speak for others any more.
+func TestReservedClientID(t *testing.T) {
+	eachVersion(t, func(t *testing.T, v mqtt.Version) {
+		a := guarded(t, "alice", "")
+		for _, o := range []func(*Options){func(*Options) {}, a.option} {
+			b := serve(t, o, func(o *Options) { o.ReservedClientID = "gw" })
+			dial(t, b, v).refused("gw", mqtt.CodeNotAuthorized, as("alice"))
+			d := connected(t, b, "gw", true)
+			dial(t, b, v).refused("gw", mqtt.CodeNotAuthorized, as("alice"))
+			d.quiet()
+			login(t, b, v, "other", as("alice"))
+			if n := b.Stats().RefusedConnects["client_id_not_own"]; n != 2 {
+				t.Errorf("%d refused", n)
+			}
+		}
+	})
+}
+
 // Who takes a session that is nobody's has it from then on.
 func TestOwnerAdopts(t *testing.T) {
 	b := serve(t, guarded(t, "alice bob", "", anonymous).option)

@@ -40,6 +40,9 @@ func runWith(ctx context.Context, c config.Config, origins config.Origins, st *s
 		return fmt.Errorf("auth.%w", err)
 	}
 	c.MQTT.Access, c.Gateway.Access = guard, guard
+	if c.Gateway.QoSMinusOne {
+		c.MQTT.ReservedClientID = c.Gateway.QoSMinusOneClientID
+	}
 	side, err := newBrokerSide(c, st.store, log)
 	if err != nil {
 		return err
