@@ -40,7 +40,7 @@ type Gateway struct {
 	forwarders forwarderList
 	connects   turnstile // of clients that are not known yet
 	origin     origin
-	identities atomic.Pointer[identityMap] // of the identity_file
+	identities atomic.Pointer[identities] // of the identity_file
 	reloading  sync.Mutex
 	clients    atomic.Int64
 	commits    chan struct{} // the store has said something

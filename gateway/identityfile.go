@@ -43,6 +43,22 @@ type identityEntry struct {
 	line      int    // where the user is, or the identity first
 }
 
+// identities are what a file says, by identity, and which ClientIDs it gives to somebody.
+type identities struct {
+	by        identityMap
+	clientIDs map[string]struct{}
+}
+
+func newIdentities(m identityMap) *identities {
+	all := &identities{by: m, clientIDs: make(map[string]struct{}, len(m))}
+	for _, e := range m {
+		for _, id := range e.clientIDs {
+			all.clientIDs[id] = struct{}{}
+		}
+	}
+	return all
+}
+
 // readIdentityFile reads a file. Errors name it, and the line.
 func readIdentityFile(name string, o *session.Options) (identityMap, error) {
 	text, err := secret.Read(name)

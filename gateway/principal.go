@@ -116,22 +116,24 @@ func (s *shard) takeover(in *intake, c *client, a *arrival) {
 	}
 }
 
-// mayUse reports whether a peer with that identity may use a ClientID: by the file, if the
-// identity stands there, else by the templates.
+// mayUse reports whether a peer with that identity may use a ClientID: by the file, if one of
+// them stands there, else by the templates.
 func (g *Gateway) mayUse(identity, clientID string) bool {
-	if e := (*g.identities.Load())[identity]; e != nil {
+	file := g.identities.Load()
+	if e := file.by[identity]; e != nil {
 		return slices.Contains(e.clientIDs, clientID)
 	}
-	return g.options.mayUse(identity, clientID)
+	_, given := file.clientIDs[clientID]
+	return !given && g.options.mayUse(identity, clientID)
 }
 
 // clientOf is the one ClientID that an identity may use; "" if there are more, or none.
 func (g *Gateway) clientOf(identity string) string {
-	switch e := (*g.identities.Load())[identity]; {
+	switch e := g.identities.Load().by[identity]; {
 	case identity == "":
 	case e != nil && len(e.clientIDs) == 1:
 		return e.clientIDs[0]
-	case e == nil && g.options.identityIsClientID():
+	case e == nil && g.options.identityIsClientID() && g.mayUse(identity, identity):
 		return identity
 	}
 	return ""
@@ -139,7 +141,7 @@ func (g *Gateway) clientOf(identity string) string {
 
 // userOf is the user that an identity stands for: what the file says, else the identity.
 func (g *Gateway) userOf(identity string) string {
-	if e := (*g.identities.Load())[identity]; e != nil && e.user != "" {
+	if e := g.identities.Load().by[identity]; e != nil && e.user != "" {
 		return e.user
 	}
 	return identity
@@ -188,7 +190,7 @@ func (g *Gateway) loadIdentities() error {
 	if err != nil {
 		return fmt.Errorf("gateway.%w", err)
 	}
-	g.identities.Store(&m)
+	g.identities.Store(newIdentities(m))
 	return nil
 }
 

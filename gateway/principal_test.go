@@ -97,6 +97,22 @@ func TestPrincipals(t *testing.T) {
 	}
 }
 
+// A ClientID that the file gives to an identity is for no other, whatever the templates say.
+func TestClientIDsOfTheFileAreReserved(t *testing.T) {
+	file := writeFile(t, "identities", "a b-1\n")
+	r := newOwnedRig(t, nil, func(o *Options) { o.IdentityFile = file })
+	r.from(4, resume("b-1"))
+	r.want("4 CONNACK not supported")
+	r.dropped("identity_refused", 1)
+	r.from(4, resume("b-2"))
+	r.from(1, resume("b-1"))
+	r.reload(file, "a b-1\na b-2\n")
+	r.dropped("revoked", 1)
+	if as := r.principals(); as["b-1"].Identity != "a" || as["b-2"].Identity != "b" {
+		t.Errorf("%v", as)
+	}
+}
+
 // An identity that has one ClientID by the file goes on from a new peer without a CONNECT.
 func TestIdentityOfTheFileRoams(t *testing.T) {
 	r := newOwnedRig(t, nil, func(o *Options) { o.IdentityFile = writeFile(t, "identities", "a pump-7\n") })
