@@ -144,6 +144,17 @@ func (b *Broker) Reload() error {
 	return nil
 }
 
+// CheckFiles reads the files of the listeners, and reports what is wrong with them: a
+// [FileError].
+func (o *Options) CheckFiles() error {
+	for i := range o.Listeners {
+		if _, err := o.Listeners[i].tlsConfig(); err != nil {
+			return &FileError{Index: i, err: err}
+		}
+	}
+	return nil
+}
+
 // FileError says which file of a listener cannot be used, and why.
 type FileError struct {
 	// Index is the listener's place in Options.Listeners.

@@ -76,6 +76,8 @@ func checkFiles(c config.Config, log *slog.Logger) (wrong []config.Problem) {
 	}
 	if c.Broker.URL != "" {
 		check("broker", c.Broker.CheckFiles())
+	} else {
+		check("mqtt", c.MQTT.CheckFiles())
 	}
 	if len(c.DTLS.Listeners) > 0 {
 		_, err := dtls.LoadCredentials(c.DTLS, log)

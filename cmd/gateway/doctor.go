@@ -144,6 +144,10 @@ func keyFiles(c config.Config) []doctor.Finding {
 		if !strings.Contains(c.Broker.KeyFile, "${") { // else each device has its own
 			look("broker.key_file", c.Broker.KeyFile)
 		}
+	} else {
+		for i, l := range c.MQTT.Listeners {
+			look(fmt.Sprintf("mqtt.listeners.%d.key_file", i), l.KeyFile)
+		}
 	}
 	if slices.ContainsFunc(findings, func(f doctor.Finding) bool { return f.Status == doctor.Fail }) {
 		return findings // what is in them is said when they can be read

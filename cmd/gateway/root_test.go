@@ -87,6 +87,10 @@ func TestConfigCheckReadsFiles(t *testing.T) {
 	if out, err := execute("config", "check", file); err != nil || !strings.HasSuffix(out, file+": ok\n") || !strings.Contains(out, "it is for everybody") {
 		t.Errorf("%q, %v", out, err)
 	}
+	put(t, file, "mqtt: {listeners: [{listen: '127.0.0.1:0'}, {listen: '127.0.0.1:0', certificate_file: "+path("psk")+", key_file: "+path("psk")+"}]}\n")
+	if _, err := execute("config", "check", file); err == nil || !strings.Contains(err.Error(), "mqtt.listeners.1.certificate_file: "+path("psk")) {
+		t.Error(err)
+	}
 	// What nothing uses is not looked at.
 	put(t, file, "broker: {credentials_file: "+path("none")+"}\ndtls: {psk_file: "+path("none")+"}\n")
 	if _, err := execute("config", "check", file); err != nil {

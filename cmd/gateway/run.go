@@ -69,7 +69,7 @@ func runWith(ctx context.Context, c config.Config, origins config.Origins, st *s
 		return errors.Join(err, links.close(), side.close())
 	}
 	log.Info(announcement(links, side, adminAddr))
-	for _, warning := range exposed(c.Auth, guard, links, side) {
+	for _, warning := range exposed(c.Auth, links, side) {
 		log.Warn(warning)
 	}
 	log.Info(st.text)
@@ -164,9 +164,6 @@ func announcement(links *linkSet, side *brokerSide, adminAddr string) string {
 	text += "; the network can connect"
 	if plain || side.plain {
 		text += ", and plain UDP and TCP have no encryption"
-	}
-	if side.open {
-		text += "; no MQTT client needs a password: auth.password_file asks for one"
 	}
 	return text
 }
