@@ -17,6 +17,7 @@ type attachment struct {
 	mount  *mount     // nil for none
 	with   []store.Op // what is to be durable with it
 	as     broker.Principal
+	bound  bool         // as has proven that the client id is its own
 	rights *auth.Rights // to receive
 	turn   *auth.Rights // of a device
 }
@@ -33,7 +34,7 @@ func (b *Broker) attach(id string, l line, o *attachment) broker.Code {
 	}
 	s := b.sessions[id]
 	var last *will
-	if !b.mayTake(s, o.as) {
+	if !b.mayTake(s, o) {
 		b.mu.Unlock()
 		return broker.CodeNotAuthorized
 	}

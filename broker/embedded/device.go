@@ -70,6 +70,7 @@ func (d *device) attach(r *broker.Request) {
 	d.origin = d.broker.originOf(d.id, r.As.User)
 	o := attachment{
 		as:     proven(r.As),
+		bound:  r.As.Identity != "",
 		clean:  r.CleanSession,
 		window: uint16(d.broker.options.DeviceInflight),
 		will:   d.will(r),

@@ -1,6 +1,8 @@
 package embedded
 
 import (
+	"strings"
+
 	"mqttsn-gateway/broker"
 )
 
@@ -12,7 +14,8 @@ import (
 //     that identity, and for an MQTT client that has logged in as the device's user, with a
 //     password;
 //   - one of a user is for that user, by whatever it comes, while there is a password_file:
-//     without one a user name proves nothing;
+//     without one a user name proves nothing. But a device with an identity ends it, and
+//     begins anew;
 //   - one that nobody has proven anything for is for everybody, and belongs from then on to
 //     who takes it first.
 //
@@ -50,15 +53,23 @@ func (s *session) isLeft() bool {
 		o != nil && o.Identity == "" && !s.broker.options.Access.Known(o.User)
 }
 
-// mayTake reports whether a client that comes as p may take the place of its session, nil if
-// there is none. If that was left by somebody else, it ends. The caller holds b.mu.
-func (b *Broker) mayTake(s *session, p broker.Principal) bool {
+// yields reports whether the session is one that an MQTT client has begun. It may choose any
+// client id, while the gateway lets a device use only those of its identity: who chooses that
+// of a device must not keep it out. The caller holds s.mu.
+func (s *session) yields() bool {
+	o := s.tied().owner
+	return o != nil && (o.Identity == "" || strings.HasPrefix(o.Identity, certificateIdentity))
+}
+
+// mayTake reports whether a client that wants o may take the place of its session, nil if
+// there is none. If that is not for it, it ends. The caller holds b.mu.
+func (b *Broker) mayTake(s *session, o *attachment) bool {
 	if s == nil {
 		return true
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.isFor(p) || s.isLeft()
+	return s.isFor(o.as) || s.isLeft() || o.bound && s.yields()
 }
 
 // ownerWith is whose the session is when its client, for which it is, has come as p; nil is

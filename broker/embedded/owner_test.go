@@ -69,6 +69,11 @@ func TestOwners(t *testing.T) {
 		nameless.name: {known.name: true, nameless.name: true},
 		other.name:    {other.name: true, alice.name: true},
 	}
+	// The client id is that of the device, and so it begins a session of its own.
+	anew := map[string]map[string]bool{
+		alice.name: {nameless.name: true},
+		bob.name:   {known.name: true, other.name: true, nameless.name: true},
+	}
 	for _, first := range everybody {
 		for _, second := range everybody {
 			for _, stays := range []bool{false, true} {
@@ -83,12 +88,13 @@ func TestOwners(t *testing.T) {
 						until(t, "the first has gone", func() bool { return b.Stats().Connected == 0 })
 					}
 					refused, present, _ := second.arrives(t, b, clean)
-					may := allowed[first.name][second.name]
+					begins := anew[first.name][second.name]
+					may := allowed[first.name][second.name] || begins
 					what := fmt.Sprintf("%s after %s, who is there: %v, clean: %v", second.name, first.name, stays, clean)
 					if refused == may {
 						t.Errorf("%s: refused: %v", what, refused)
 					}
-					if present != (may && !clean) {
+					if present != (may && !clean && !begins) {
 						t.Errorf("%s: session present: %v", what, present)
 					}
 					st := b.Stats()
@@ -211,7 +217,7 @@ func TestOwnerGone(t *testing.T) {
 // A session is the same client's after a crash.
 func TestOwnersAcrossRestart(t *testing.T) {
 	a := guarded(t, "alice bob", "", anonymous)
-	for _, c := range []struct{ first, second comes }{{known, nobody}, {known, bob}, {alice, bob}, {alice, nobody}, {bob, known}} {
+	for _, c := range []struct{ first, second comes }{{known, nobody}, {known, bob}, {alice, bob}, {alice, nobody}, {bob, plain}} {
 		st := store.NewMemory()
 		at := func(o *Options) { a.option(o); o.Listeners = listeners("127.0.0.1:0") }
 		b := newStoreBroker(t, st, at)
@@ -229,6 +235,25 @@ func TestOwnersAcrossRestart(t *testing.T) {
 		}
 		if refused, present, _ := c.first.arrives(t, b, false); refused || !present {
 			t.Errorf("%s itself: refused: %v, session present: %v", c.first.name, refused, present)
+		}
+	}
+}
+
+// Whoever takes the client id of a device keeps it out no longer than until it comes, and
+// cannot have it back then; with a certificate neither.
+func TestOwnersYield(t *testing.T) {
+	certified := comes{name: "a certificate", device: true, as: broker.Principal{User: "bob", Identity: certificateIdentity + "bob"}}
+	for _, squatter := range []comes{bob, certified} {
+		b := serve(t, guarded(t, "alice bob", "").option)
+		squatter.arrives(t, b, false)
+		if refused, present, _ := known.arrives(t, b, false); refused || present {
+			t.Errorf("after %s: refused: %v, session present: %v", squatter.name, refused, present)
+		}
+		if refused, _, _ := bob.arrives(t, b, true); !refused {
+			t.Errorf("%s has it back", squatter.name)
+		}
+		if st := b.Stats(); st.Takeovers != 1 || st.Sessions != 1 || st.Connected != 1 {
+			t.Errorf("%d takeovers, %d sessions, %d connected", st.Takeovers, st.Sessions, st.Connected)
 		}
 	}
 }
