@@ -38,7 +38,7 @@ func (s *Session) packetConnect(t instant, p *mqttsn.Connect, fx *Effects) {
 	s.takeOver(p, fx)
 	if !resumes {
 		s.doubtTopics()
-		s.mute = false
+		s.mute, s.hand.renewed, s.hand.told = false, false, false
 	}
 	s.duration, s.wantClean, s.wantWill = p.Duration, p.CleanSession, p.Will
 	s.retryAt, s.pendingWill = 0, nil
