@@ -87,6 +87,9 @@ func (s *Session) restore(r *stateRecord, t instant, now time.Time) {
 	switch s.state {
 	case Active:
 		s.silence = s.o.keepAlive(s.duration)
+		// A clean session has records since its client slept, which may not have heard the
+		// CONNACK that it came back with.
+		s.roused, s.quiet, s.since = s.clean, s.clean, t
 	case Asleep:
 		s.silence = s.o.tolerate(s.sleepDuration())
 	default:
