@@ -36,6 +36,8 @@ type gadget struct {
 	known    bool              // the store has its session, though it is a clean one
 	roused   bool              // it comes back from sleep
 	doubtful bool              // the clean session may have ended with a gateway
+	afresh   bool              // its next session is to be a new one, though it lasts
+	sessions int               // how often it has begun anew
 	ids      map[string]uint16 // to publish with
 	topics   map[uint16]string // that messages come with
 	open     map[uint16]bool   // QoS 2 messages that were not released yet
@@ -158,11 +160,7 @@ func (g *gadget) later(after time.Duration, what func()) {
 // comes back from sleep.
 func (g *gadget) connect() {
 	g.roused = g.known && (g.roused || g.state == waking)
-	clean := !g.lasting && !g.roused || g.retiring
-	// CONNACK does not say which CONNECT it answers: with a will, copies would confuse us.
-	if g.lasting && !g.member && !g.willing && !g.world.calm && g.world.rand.IntN(15) == 0 {
-		clean = true
-	}
+	clean := !g.lasting && !g.roused || g.retiring || g.afresh
 	g.connectWith(clean)
 }
 
@@ -199,8 +197,9 @@ func (g *gadget) connectWith(clean bool) {
 }
 
 func (g *gadget) joined(clean bool) {
-	g.asks, g.state, g.roused = nil, active, false
+	g.asks, g.state, g.roused, g.afresh = nil, active, false, false
 	if clean {
+		g.sessions++
 		clear(g.open)
 		clear(g.topics)
 		clear(g.got) // what a crash has taken back may come again to another session
@@ -210,8 +209,10 @@ func (g *gadget) joined(clean bool) {
 	case g.retiring:
 		g.say(mqttsn.Disconnect{}, func() { g.state = gone })
 	case clean && g.lasting:
-		g.connectWith(false) // from now on it lasts; the ledger begins anew
-		g.wipe()
+		g.later(20*time.Second, func() { // no copies of CONNACK come any more
+			g.connectWith(false) // from now on it lasts; the ledger begins anew
+			g.wipe()
+		})
 	default:
 		g.act()
 	}

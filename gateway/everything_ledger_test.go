@@ -183,6 +183,7 @@ func (w *everything) missing() (all []string) {
 }
 
 func (w *everything) complain() {
+	w.Logf("gateway: %+v\nbroker: %+v", w.gateway.Stats(), w.broker.Stats())
 	for _, what := range w.missing() {
 		w.Error(what)
 	}
