@@ -138,6 +138,9 @@ func judgeHandshake(err error) *misfitError {
 		if strings.Contains(remote.Err.Error(), "certificate") {
 			kind = refusedCertificate
 		}
+	case strings.Contains(err.Error(), "bad record MAC"):
+		// OpenSSL, with TLS 1.3, does not encrypt the alert with which it refuses a certificate.
+		kind = refusedCertificate
 	case is(io.EOF), is(io.ErrUnexpectedEOF), is(net.ErrClosed), is(syscall.ECONNRESET), is(syscall.EPIPE):
 		return nil
 	case is(websocket.ErrNoWebSocket):
