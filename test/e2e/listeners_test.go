@@ -172,7 +172,7 @@ func serveSite(t *testing.T, reports chan<- string) (address string) {
 // profile is a directory for a browser, of which a process may be left that still writes.
 func profile(t *testing.T) string {
 	t.Helper()
-	dir, err := os.MkdirTemp("", "chromium")
+	dir, err := os.MkdirTemp("", "chromium") //nolint:usetesting // it would be removed once only
 	if err != nil {
 		t.Fatal(err)
 	}
