@@ -142,9 +142,9 @@ func (m *meter) take(now, each, most time.Duration) bool {
 // mayPublish reports whether a client may publish a message of so many octets now, and counts
 // why not. If not, there is no answer: with QoS 1 and 2 the client sends it again after T_retry.
 func (s *shard) mayPublish(now time.Time, c *client, octets int) bool {
-	at, o := s.gateway.since(now), &s.gateway.options
-	if c.messages.take(at, time.Second/time.Duration(o.PublishRate), publishBurst) &&
-		c.octets.take(at, time.Duration(octets)*(time.Second/time.Duration(o.PublishByteRate)), publishBurst) {
+	g := s.gateway
+	at := g.since(now)
+	if c.messages.take(at, g.perMessage, publishBurst) && c.octets.take(at, time.Duration(octets)*g.perOctet, publishBurst) {
 		return true
 	}
 	s.counts.dropped[publishRate]++

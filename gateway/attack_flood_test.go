@@ -210,7 +210,7 @@ func TestAttackExhaustion(t *testing.T) {
 		}},
 	} {
 		f := newFlooded(t, 2)
-		f.gateway.options.PublishRate, f.gateway.options.PublishByteRate = 1_000_000, 1_000_000_000
+		f.gateway.perMessage, f.gateway.perOctet = 0, 0
 		var before, after uint64
 		begin := time.Now()
 		batch := make([]transports.Datagram, 0, 64)

@@ -38,6 +38,8 @@ func benchmarkGateway(b *testing.B, n int) *Gateway {
 	b.Helper()
 	o := DefaultOptions()
 	o.MaxClients = n
+	o.PublishRate, o.PublishByteRate = 1_000_000, 1_000_000_000
+	o.ConnectRate, o.ConnectRatePerPrefix = 1_000_000, 1_000_000
 	o.Shards = 2
 	g, err := New(o, []transports.Link{&nullLink{}}, nullBroker{}, nil, slog.New(slog.DiscardHandler))
 	if err != nil {

@@ -121,6 +121,7 @@ func (e *exchanges) start(b *testing.B, st *disk.Store) {
 		b.Fatal(err)
 	}
 	o := gateway.DefaultOptions()
+	o.PublishRate, o.PublishByteRate = 1_000_000, 1_000_000_000
 	o.MaxClients = 2*e.pairs + 10
 	g, err := gateway.New(o, []transports.Link{e.air}, broker, kept, log)
 	if err != nil {

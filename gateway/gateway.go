@@ -39,15 +39,17 @@ type Gateway struct {
 	anonymous  *anonymous
 	forwarders forwarderList
 	connects   turnstile // of clients that are not known yet
-	origin     origin
-	identities atomic.Pointer[identities] // of the identity_file
-	reloading  sync.Mutex
-	clients    atomic.Int64
-	commits    chan struct{} // the store has said something
-	level      store.Level   // of which the log was told last
-	restored   int           // sessions that the store had at the start
-	closing    atomic.Bool
-	over       atomic.Bool // Run has returned: the timers are of no use any more
+	// How much time of its own each message that a client publishes takes, and each octet.
+	perMessage, perOctet time.Duration
+	origin               origin
+	identities           atomic.Pointer[identities] // of the identity_file
+	reloading            sync.Mutex
+	clients              atomic.Int64
+	commits              chan struct{} // the store has said something
+	level                store.Level   // of which the log was told last
+	restored             int           // sessions that the store had at the start
+	closing              atomic.Bool
+	over                 atomic.Bool // Run has returned: the timers are of no use any more
 }
 
 // New makes a gateway for links and a broker, which Run sets to work. The options are
@@ -73,6 +75,7 @@ func New(o Options, links []transports.Link, b broker.Broker, st store.Store, lo
 		seed:    maphash.MakeSeed(),
 	}
 	g.routes = newRoutes(g)
+	g.perMessage, g.perOctet = time.Second/time.Duration(o.PublishRate), time.Second/time.Duration(o.PublishByteRate)
 	g.connects.bucket = bucket{rate: float64(o.ConnectRate), burst: connectBurst}
 	g.forwarders, _ = newForwarderList(o.Forwarders) // which Validate has read before
 	g.origin, _ = newOrigin(&o)                      // so too

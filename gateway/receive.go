@@ -132,7 +132,7 @@ func (in *intake) sort(now time.Duration, batch []transports.Datagram) {
 		}
 		var s *shard
 		if id := clientID(t, body); id != nil {
-			if s = g.shardOf(id); g.routes.by[in.peer(&a)] == nil {
+			if s = g.shardOf(id); g.routes.by[transports.Peer{Link: in.id, Addr: a.Addr, Node: string(a.node)}] == nil {
 				in.late[s.index] = append(in.late[s.index], a)
 				continue
 			}

@@ -205,7 +205,10 @@ func (d *disk) restart() {
 	if w.s == nil {
 		w.s = New("dev", &w.o, seed+1000)
 	}
-	w.s.SetPath(Path{Rate: w.rate})
+	path := w.path()
+	path.Credit = 2 << 10 // it was there before
+	w.came = path.Credit
+	w.s.SetPath(path)
 	w.freeAt = time.Time{}
 	w.fx.Reset()
 	w.received, w.delivered, w.returned, w.dropped = 0, 0, 0, 0
@@ -330,7 +333,7 @@ func TestModelCrash(t *testing.T) {
 		w := crashWorld(rapid.Uint64().Draw(t, "seed"), rapid.IntRange(0, 30).Draw(t, "loss"), t.Fatalf)
 		w.broker.window = rapid.IntRange(1, 8).Draw(t, "window")
 		w.broker.slow = time.Duration(rapid.IntRange(0, 3000).Draw(t, "slow")) * time.Millisecond
-		w.device.will = rapid.Bool().Draw(t, "will")
+		w.device.will, w.forgeable = rapid.Bool().Draw(t, "will"), rapid.Bool().Draw(t, "forgeable")
 		w.setPath(rapid.SampledFrom(modelRates).Draw(t, "rate"))
 		runScript(w, func(w *world) (up, down []string) {
 			for n := range rapid.IntRange(1, 40).Draw(t, "actions") {

@@ -42,7 +42,7 @@ func TestModel(t *testing.T) {
 		w.delay = time.Duration(rapid.IntRange(1, 1000).Draw(t, "delay")) * time.Millisecond
 		w.broker.slow = time.Duration(rapid.IntRange(0, 3000).Draw(t, "slow")) * time.Millisecond
 		w.broker.window = rapid.IntRange(1, 8).Draw(t, "window")
-		w.device.will = rapid.Bool().Draw(t, "will")
+		w.device.will, w.forgeable = rapid.Bool().Draw(t, "will"), rapid.Bool().Draw(t, "forgeable")
 		w.setPath(rapid.SampledFrom(modelRates).Draw(t, "rate"))
 		d := w.device
 		d.reconnect()

@@ -34,9 +34,13 @@ type world struct {
 
 	received, delivered, returned, dropped int
 
-	rate   int       // of the line to the device; 0: any other link
-	freeAt time.Time // when the line will have carried the last QoS 0 message
-	sentAt time.Time // when the last packet that wants an answer was sent
+	rate int // of the line to the device; 0: any other link
+	// forgeable says that the device has to prove its address there; came and went are the
+	// octets from and to it.
+	forgeable  bool
+	came, went int
+	freeAt     time.Time // when the line will have carried the last QoS 0 message
+	sentAt     time.Time // when the last packet that wants an answer was sent
 
 	sentRate int // the rate then
 
@@ -157,6 +161,8 @@ func (w *world) arrive(b []byte) {
 			}
 		}
 	}
+	w.came += len(b)
+	w.s.Heard(len(b))
 	w.step(p.Type().String(), func() { w.s.Packet(w.now, p, &w.fx) })
 	clear(b) // nothing of the packet may be kept
 }
@@ -212,6 +218,7 @@ func (w *world) step(cause string, do func()) {
 	if w.delivered+w.returned+w.dropped > over {
 		clear(w.published) // the message in hand is over
 	}
+	w.checkCredit(sent)
 	w.checkSent(cause, before, sent)
 	queued, _ := w.s.Queued()
 	if sum := w.delivered + w.returned + w.dropped + queued; sum != w.received {
@@ -250,7 +257,7 @@ func (w *world) step(cause string, do func()) {
 	}
 	if gone {
 		w.s = New("dev", &w.o, w.s.msgID)
-		w.s.SetPath(Path{Rate: w.rate})
+		w.s.SetPath(w.path())
 		if w.denied != nil {
 			w.s.SetRights(w.denied)
 		}
@@ -267,7 +274,29 @@ func (w *world) step(cause string, do func()) {
 // setPath gives the device another line.
 func (w *world) setPath(rate int) {
 	w.rate, w.freeAt = rate, time.Time{}
-	w.s.SetPath(Path{Rate: rate})
+	w.s.SetPath(w.path())
+}
+
+// path is the way to the device. Nothing has come or gone there yet.
+func (w *world) path() Path {
+	w.came, w.went = 0, 0
+	return Path{Rate: w.rate, Forgeable: w.forgeable && w.rate == 0, Seed: w.s.msgID + 4711}
+}
+
+// checkCredit checks that an address that has proven nothing is sent no more than it may be,
+// but for answers to what it asked for elsewhere: here it moves without a packet.
+func (w *world) checkCredit(sent []mqttsn.Packet) {
+	for _, p := range sent {
+		w.went += len(p.Append(nil))
+	}
+	if p := &w.s.proof; p.wary && !p.proven && w.went > w.s.o.MaxAmplification*w.came+64 {
+		w.failf("%d octets sent for %d", w.went, w.came)
+	}
+}
+
+// isProbe reports whether a packet is a message for nobody, only to be refused.
+func isProbe(p *mqttsn.Publish) bool {
+	return p.QoS == mqttsn.QoS1 && p.TopicIDType == mqttsn.TopicNormal && p.TopicID == 0
 }
 
 // checkPace checks that the queue waits for the line, and that answers are waited for
@@ -308,6 +337,9 @@ func (w *world) checkPace(cause string, before State, p mqttsn.Packet) {
 func (w *world) checkSent(cause string, before State, sent []mqttsn.Packet) {
 	for i, p := range sent {
 		name := p.Type().String()
+		if publish, ok := p.(*mqttsn.Publish); ok && isProbe(publish) {
+			continue
+		}
 		w.checkPace(cause, before, p)
 		switch p := p.(type) {
 		case *mqttsn.Publish:
