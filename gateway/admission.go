@@ -88,8 +88,10 @@ func (n *newcomers) add(c *client, now time.Time, clients int) {
 	n.list = append(n.list, newcomer{c, now})
 }
 
-// silent reports whether nothing has been heard of a client since its CONNECT.
-func (n *newcomer) silent() bool { return !n.client.gone && n.client.session.Silent() }
+// silent reports whether nothing has ever been heard of a client but CONNECT.
+func (n *newcomer) silent() bool {
+	return !n.client.gone && !n.client.known && n.client.session.Silent()
+}
 
 // oldest takes out the client that has said nothing for the longest time, but at least that
 // long; nil if there is none.
@@ -109,9 +111,9 @@ func (n *newcomers) oldest(now time.Time, least time.Duration) *client {
 	return nil
 }
 
-// makeRoom ends the session of a client that has sent a CONNECT and nothing else, perhaps in
-// somebody else's name, and reports whether there was one. It takes its leave, and its will is
-// not published.
+// makeRoom ends the session of a client that has sent CONNECT and never anything else, perhaps
+// in somebody else's name, and of which the broker knew nothing. It reports whether there was
+// one. The client is told, and its will is not published.
 func (s *shard) makeRoom(now time.Time) bool {
 	c := s.newcomers.oldest(now, s.gateway.options.Session.TRetry)
 	if c == nil {

@@ -7,6 +7,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"mqttsn-gateway/broker"
 	"mqttsn-gateway/mqttsn"
 	"mqttsn-gateway/transports"
 )
@@ -132,6 +133,41 @@ func TestSilentClientsMakeRoom(t *testing.T) {
 		})
 	}
 }
+
+// A client that has subscribed, or whose session the broker had, stays, however silent it is
+// after a new CONNECT.
+func TestKnownClientsMakeNoRoom(t *testing.T) {
+	const room = 3
+	timed(t, func(o *Options) { o.Shards, o.MaxClients, o.Session.MaxAmplification = 1, room, 3 }, func(r *rig) {
+		r.at(network24(0, 1), resume("listener"))
+		r.at(network24(0, 1), mqttsn.Subscribe{QoS: 1, MsgID: 1, TopicName: []byte("orders")})
+		r.at(network24(0, 2), resume("listener"))
+		conn := r.gateway.broker.Open("stored", receiverFunc(func(broker.Event) {}))
+		for _, q := range []broker.Request{{Op: broker.Connect}, {Op: broker.Subscribe, Topic: "orders", QoS: 1}, {Op: broker.Disconnect}} {
+			if err := conn.Do(&q); err != nil {
+				t.Fatal(err)
+			}
+		}
+		r.at(network24(1, 1), resume("stored"))
+		r.at(network24(2, 1), resume("nobody"))
+		<-time.After(2 * r.gateway.options.Session.TRetry)
+		synctest.Wait()
+		r.at(network24(3, 1), connect("first"))
+		r.at(network24(3, 2), connect("second"))
+		r.dropped("evicted", 1)
+		for id, want := range map[string]bool{"listener": true, "stored": true, "nobody": false, "first": true, "second": false} {
+			if got := r.gateway.shardOf([]byte(id)).clients[id] != nil; got != want {
+				t.Errorf("%s: there %v, want %v", id, got, want)
+			}
+		}
+		r.gateway.check(t)
+	})
+}
+
+// receiverFunc is a broker.Receiver.
+type receiverFunc func(broker.Event)
+
+func (f receiverFunc) Receive(ev broker.Event) { f(ev) }
 
 // A client that publishes faster than it may gets no answers to what is beyond.
 func TestPublishRate(t *testing.T) {

@@ -26,6 +26,8 @@ type client struct {
 	signal int8 // at which its last packet was received, in dBm; 0 if not known
 
 	messages, octets meter // what it has published
+	// known says that the client has said more than CONNECT, or the broker had its session.
+	known bool
 
 	due   time.Duration // deadlines: filed under this instant
 	filed int           // deadlines: position in the heap, or notFiled

@@ -111,6 +111,7 @@ func (s *shard) drain(now time.Time) {
 			switch ev.Kind {
 			case broker.Answered:
 				c.waiting--
+				c.known = c.known || ev.SessionPresent
 			case broker.Closed:
 				c.waiting = 0 // no answers follow
 			}
@@ -200,6 +201,7 @@ func (s *shard) packet(now time.Time, in *intake, a *arrival) {
 		return
 	}
 	c.heard(a)
+	c.known = c.known || p.Type() != mqttsn.TypeConnect
 	c.session.Heard(len(a.Data))
 	c.session.Packet(now, p, &s.fx)
 	s.apply(now, c)
