@@ -1,6 +1,6 @@
 // Package conformance tests a broker against the normative statements of MQTT 5, and of
-// MQTT 3.1.1 where it differs, from outside: octets over TCP. A statement has the id that
-// the specification gives it, and one test by that name:
+// MQTT 3.1.1 where it differs, from outside: octets over TCP, or over WebSocket. A
+// statement has the id that the specification gives it, and one test by that name:
 //
 //	go test ./test/conformance -run 'TestEmbedded/MQTT-3.1.0-1'
 //

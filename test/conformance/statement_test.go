@@ -192,7 +192,7 @@ func (t *T) Fatalf(format string, args ...any) {
 			break
 		}
 		file = filepath.Base(file)
-		if file != "client_test.go" && file != "statement_test.go" && file != "broker_test.go" {
+		if file != "client_test.go" && file != "web_test.go" && file != "statement_test.go" && file != "broker_test.go" {
 			at = fmt.Sprintf("%s:%d", file, line)
 			break
 		}
