@@ -25,6 +25,7 @@ func small(c *Config) {
 	c.Gateway.ConnectRatePerPrefix = 20
 	c.Gateway.PublishRate = 500
 	c.Gateway.PublishByteRate = 64 << 10
+	c.Gateway.MaxQueuedBytesTotal = 48 << 20
 	c.Gateway.ForwarderClients = 1000
 	c.Gateway.ForwarderRate = 500
 	c.Gateway.QoSMinusOneRate = 100

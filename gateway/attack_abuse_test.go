@@ -316,3 +316,43 @@ func TestAttackNames(t *testing.T) {
 		t.Error("that is not what should be")
 	}
 }
+
+// What waits for all sleepers together is bounded as well: QoS 0 messages beyond it are
+// dropped by name, those with QoS 1 are not.
+func TestAttackQueuesOfAll(t *testing.T) {
+	const sleepers, messages, most = 100, 1000, 64 << 10
+	synctest.Test(t, func(t *testing.T) {
+		r := attacked(t, RoamAny, sleepers+1, func(o *Options) { o.MaxQueuedBytesTotal = most })
+		for i := range sleepers + 1 {
+			r.from(victims+i, connect(fmt.Sprint("c", i)))
+			r.from(victims+i, mqttsn.Subscribe{QoS: mqttsn.QoS(i / sleepers), TopicIDType: mqttsn.TopicShort, TopicID: shortTopic("ab"), MsgID: 1})
+			r.from(victims+i, asleep(60))
+		}
+		payload := make([]byte, 50)
+		for range messages {
+			r.broker.Publish("ab", payload, 1, false)
+			r.gateway.settle()
+		}
+		r.gateway.check(t)
+		st := r.gateway.Stats()
+		const size, window = 2 + 50, 16 // of a message; of a broker for one client
+		bound := most + size*len(r.gateway.shards) + window*size
+		t.Logf("%d octets wait for %d sleepers, at most %d may; %d dropped by name", st.QueuedBytes, sleepers+1, most, st.Messages.Dropped)
+		if st.QueuedBytes > bound || st.Dropped["queue_full"] < sleepers*messages/2 {
+			t.Errorf("%d octets wait, at most %d may; %v", st.QueuedBytes, bound, st.Dropped)
+		}
+		queued := 0
+		for _, s := range r.gateway.shards {
+			queued += s.queued
+			if c := s.clients[fmt.Sprint("c", sleepers)]; c != nil {
+				if n, _ := c.session.Queued(); n != window {
+					t.Errorf("%d messages with QoS 1 wait", n)
+				}
+			}
+			s.timer.Stop()
+		}
+		if queued != st.QueuedBytes {
+			t.Errorf("the shards count %d octets of %d", queued, st.QueuedBytes)
+		}
+	})
+}

@@ -29,6 +29,8 @@ type client struct {
 	// known says that the client has said more than CONNECT, or the broker had its session.
 	known bool
 
+	queued int // octets that wait for it, as shard.queued has them
+
 	due   time.Duration // deadlines: filed under this instant
 	filed int           // deadlines: position in the heap, or notFiled
 

@@ -30,6 +30,7 @@ type shard struct {
 	outbox    outbox
 	spare     []event
 	counts    counts
+	queued    int        // octets of the messages that wait for its clients
 	durable   store.Mark // up to which all is known to be durable
 	waiting   waiting
 	holding   atomic.Bool // packets are held: a commit is of interest
@@ -108,6 +109,10 @@ func (s *shard) drain(now time.Time) {
 			if void {
 				continue
 			}
+			if s.overflows(c, &ev.Event) {
+				s.counts.sessionDropped[session.QueueFull]++
+				continue
+			}
 			switch ev.Kind {
 			case broker.Answered:
 				c.waiting--
@@ -121,6 +126,13 @@ func (s *shard) drain(now time.Time) {
 		clear(events)
 		s.spare = events
 	}
+}
+
+// overflows reports whether an event is a QoS 0 message that would have to wait for its client,
+// and too much waits for all of them already.
+func (s *shard) overflows(c *client, ev *broker.Event) bool {
+	return s.queued >= s.gateway.options.MaxQueuedBytesTotal/len(s.gateway.shards) &&
+		ev.Kind == broker.Delivered && ev.QoS == 0 && (c.queued > 0 || c.session.State() == session.Asleep)
 }
 
 // ring is the timer's visit: it steps the sessions whose deadline has come.
@@ -247,6 +259,9 @@ func (s *shard) apply(now time.Time, c *client) {
 	for why, n := range fx.Drops {
 		s.counts.sessionDropped[why] += uint64(n)
 	}
+	_, octets := c.session.Queued()
+	s.queued += octets - c.queued
+	c.queued = octets
 	if fx.Gone {
 		s.forget(c)
 	} else if at := c.session.Deadline(); !at.IsZero() {
@@ -283,6 +298,8 @@ func (s *shard) takeLeave() {
 // forget ends the shell's record of a client whose session is over.
 func (s *shard) forget(c *client) {
 	c.gone = true
+	s.queued -= c.queued
+	c.queued = 0
 	rest, _ := c.session.Queued()
 	s.counts.messages.Returned += uint64(rest)
 	s.deadlines.remove(c)
