@@ -36,6 +36,7 @@
 //
 //	E2E_BINARY=path   test this binary instead of building ./cmd/gateway
 //	E2E_RACE=1        build it with the race detector
+//	E2E_RELOADS=1000  have TestReloadUnderLoad reload so often, instead of 30 times
 //
 // To add an id:
 //

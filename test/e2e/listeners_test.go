@@ -19,23 +19,24 @@ import (
 // secureListeners are a gateway with a listener of each kind, and who may use them.
 type secureListeners struct {
 	*gateway
-	ca *pki.Authority
+	ca   *pki.Authority
+	pair pki.Pair // that all listeners with TLS show
 	// Addresses: TLS, TLS with certificates of clients, WebSocket, WebSocket with TLS.
 	tls, certified, ws, wss string
 }
 
-func startSecure(t *testing.T, users userFiles) *secureListeners {
+func startSecure(t *testing.T, users userFiles, settings ...setting) *secureListeners {
 	t.Helper()
 	s := &secureListeners{ca: pki.New(t, "authority"), tls: freeAddr(t), certified: freeAddr(t), ws: freeAddr(t), wss: freeAddr(t)}
-	pair := s.ca.Issue("broker", nil)
-	files := ",certificate_file=" + pair.CertificateFile + ",key_file=" + pair.KeyFile
-	p := newPlan(users.settings)
-	p.args = []string{
-		"--mqtt", s.tls + files,
-		"--mqtt", s.certified + files + ",client_ca_file=" + s.ca.File + ",require_certificate=true,use_identity_as_username=true",
-		"--mqtt", s.ws + ",protocol=websockets",
-		"--mqtt", s.wss + ",protocol=websockets" + files,
-	}
+	s.pair = s.ca.Issue("broker", nil)
+	files := ",certificate_file=" + s.pair.CertificateFile + ",key_file=" + s.pair.KeyFile
+	p := newPlan(append(settings, users.settings)...)
+	p.args = append(p.args,
+		"--mqtt", s.tls+files,
+		"--mqtt", s.certified+files+",client_ca_file="+s.ca.File+",require_certificate=true,use_identity_as_username=true",
+		"--mqtt", s.ws+",protocol=websockets",
+		"--mqtt", s.wss+",protocol=websockets"+files,
+	)
 	s.gateway = startGateway(t, p, "", nil)
 	return s
 }
