@@ -156,6 +156,7 @@ func FuzzValues(f *testing.F) {
 	f.Add(appendSession(nil, &savedSession{mount: "m/"}))
 	f.Add(appendWill(nil, &savedWill{will: new(will), away: true}, goldenClock))
 	f.Add([]byte("\x012\x000\x00\x00")) // refers to no message
+	f.Add(appendSession(nil, &savedSession{owner: &broker.Principal{User: "u", Identity: "i"}}))
 	f.Fuzz(func(t *testing.T, v []byte) {
 		if m, err := decodeShared(v, goldenClock); err == nil {
 			again, err := decodeShared(appendShared(nil, m, goldenClock), goldenClock)
@@ -170,7 +171,7 @@ func FuzzValues(f *testing.F) {
 			}
 		}
 		if s, err := decodeSession(v); err == nil {
-			if again, err := decodeSession(appendSession(nil, &s)); err != nil || again != s {
+			if again, err := decodeSession(appendSession(nil, &s)); err != nil || !reflect.DeepEqual(again, s) {
 				t.Fatalf("%+v became %+v, %v", s, again, err)
 			}
 		}
