@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"mqttsn-gateway/broker/mqtt"
+	"mqttsn-gateway/test/pki"
 )
 
 // BenchmarkAgainstMosquitto lets the broker, in a process of its own, and mosquitto pass
@@ -58,13 +59,24 @@ func (l *load) measure(pid int) {
 	}
 }
 
-// childAddr is the environment variable that makes the test binary a broker.
-const childAddr = "EMBEDDED_TEST_LISTEN"
+// The environment variables that make the test binary a broker. With a scheme it has such a
+// listener, for which it needs a certificate and its key.
+const (
+	childAddr        = "EMBEDDED_TEST_LISTEN"
+	childScheme      = "EMBEDDED_TEST_SCHEME"
+	childCertificate = "EMBEDDED_TEST_CERTIFICATE"
+	childKey         = "EMBEDDED_TEST_KEY"
+)
 
 // child serves until its standard input ends.
 func child(addr string) {
 	o := DefaultOptions()
 	o.Listeners = listeners(addr)
+	if scheme := os.Getenv(childScheme); scheme != "" {
+		s := &secured{pair: pki.Pair{CertificateFile: os.Getenv(childCertificate), KeyFile: os.Getenv(childKey)}}
+		o.Listeners[0] = s.listener(scheme)
+		o.Listeners[0].Listen = addr
+	}
 	b, err := New(o, nil, silent())
 	if err != nil {
 		panic(err)

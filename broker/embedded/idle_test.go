@@ -18,11 +18,13 @@ import (
 )
 
 // BenchmarkIdle measures what a client costs that does nothing: 10,000 MQTT clients in a
-// process of the broker's own, without a keep alive and with one of a minute, and devices.
-// Memory is per client; the processor's share is of one core, for all clients. It takes a
-// minute and a half.
+// process of the broker's own, without a keep alive and with one of a minute, the same with
+// TLS and by WebSocket without a keep alive, and devices. Memory is per client; the
+// processor's share is of one core, for all clients. It takes two minutes.
 func BenchmarkIdle(b *testing.B) {
-	b.Run("mqtt", func(b *testing.B) { benchIdle(b, 10_000, 30*time.Second) })
+	for _, scheme := range schemes {
+		b.Run(scheme, func(b *testing.B) { benchIdle(b, scheme, 10_000, 30*time.Second) })
+	}
 	b.Run("device", func(b *testing.B) {
 		const n = 10_000
 		br := newBroker(b)
@@ -44,22 +46,25 @@ func BenchmarkIdle(b *testing.B) {
 	})
 }
 
-func benchIdle(b *testing.B, n int, watch time.Duration) {
+func benchIdle(b *testing.B, scheme string, n int, watch time.Duration) {
+	s := newSecured(b)
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		b.Fatal(err)
 	}
-	addr := l.Addr().String()
+	addr := l.Addr()
 	l.Close()
-	c := startChild(b, addr)
+	c := startChild(b, s, scheme, addr.String())
 	before := c.use()
-	conns := make([]*net.TCPConn, n)
+	conns := make([]net.Conn, n)
 	for i := range conns {
-		conns[i] = idleClient(b, addr, i)
+		conns[i] = idleClient(b, s, scheme, addr, i)
 	}
 	defer func() {
 		for _, conn := range conns {
-			_ = conn.SetLinger(0) // no port is left in TIME_WAIT
+			if tcp, ok := conn.(*net.TCPConn); ok {
+				_ = tcp.SetLinger(0) // no port is left in TIME_WAIT
+			}
 			conn.Close()
 		}
 	}()
@@ -73,6 +78,10 @@ func benchIdle(b *testing.B, n int, watch time.Duration) {
 	}
 	b.ReportMetric(0, "ns/op")
 	<-time.After(time.Second)
+	if scheme != "mqtt" {
+		report("")
+		return
+	}
 	busy := cpuTime(b, c.pid)
 	<-time.After(watch)
 	b.ReportMetric(100*(cpuTime(b, c.pid)-busy).Seconds()/watch.Seconds(), "%cpu")
@@ -98,8 +107,8 @@ func benchIdle(b *testing.B, n int, watch time.Duration) {
 	report("-pings")
 }
 
-func idleClient(b *testing.B, addr string, i int) *net.TCPConn {
-	conn, err := net.Dial("tcp", addr)
+func idleClient(b *testing.B, s *secured, scheme string, addr net.Addr, i int) net.Conn {
+	conn, err := s.over(b, scheme, addr)
 	if err != nil {
 		b.Fatalf("connection %d: %v", i, err)
 	}
@@ -108,7 +117,7 @@ func idleClient(b *testing.B, addr string, i int) *net.TCPConn {
 	if _, err := io.ReadFull(conn, make([]byte, 4)); err != nil {
 		b.Fatalf("connection %d: %v", i, err)
 	}
-	return conn.(*net.TCPConn)
+	return conn
 }
 
 // childProcess is a broker in a process of its own.
@@ -119,9 +128,10 @@ type childProcess struct {
 	say *bufio.Scanner
 }
 
-func startChild(b *testing.B, addr string) *childProcess {
+func startChild(b *testing.B, s *secured, scheme, addr string) *childProcess {
 	cmd := exec.Command(os.Args[0])
-	cmd.Env = append(os.Environ(), childAddr+"="+addr)
+	cmd.Env = append(os.Environ(), childAddr+"="+addr, childScheme+"="+scheme,
+		childCertificate+"="+s.pair.CertificateFile, childKey+"="+s.pair.KeyFile)
 	in, err := cmd.StdinPipe()
 	if err != nil {
 		b.Fatal(err)
