@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"fmt"
+	"math"
 	"runtime"
 	"time"
 
@@ -63,7 +64,7 @@ type Options struct {
 	PublishByteRate int `mapstructure:"publish_byte_rate"`
 
 	// MaxQueuedBytesTotal bounds the octets of topics and payloads that wait in the gateway for
-	// all clients together, 65536 to 1099511627776. Beyond it messages with QoS 0 are dropped
+	// all clients together, 65536 to 2147483647. Beyond it messages with QoS 0 are dropped
 	// that would have to wait; those with QoS 1 and 2 are bounded for each client alone, by
 	// session.max_queued_bytes and by what the broker sends before it is answered. Default
 	// 268435456.
@@ -207,8 +208,8 @@ func (o Options) Validate() error {
 		return fmt.Errorf("publish_rate: %d is out of range: 1 to 1000000 messages per second", o.PublishRate)
 	case o.PublishByteRate < 1000 || o.PublishByteRate > 1_000_000_000:
 		return fmt.Errorf("publish_byte_rate: %d is out of range: 1000 to 1000000000 octets per second", o.PublishByteRate)
-	case o.MaxQueuedBytesTotal < 1<<16 || o.MaxQueuedBytesTotal > 1<<40:
-		return fmt.Errorf("max_queued_bytes_total: %d is out of range: 65536 to 1099511627776", o.MaxQueuedBytesTotal)
+	case o.MaxQueuedBytesTotal < 1<<16 || o.MaxQueuedBytesTotal > math.MaxInt32:
+		return fmt.Errorf("max_queued_bytes_total: %d is out of range: 65536 to 2147483647", o.MaxQueuedBytesTotal)
 	case o.Roaming != RoamAny && o.Roaming != RoamConnect && o.Roaming != RoamNever:
 		return fmt.Errorf("roaming: %q is not a policy: %s, %s or %s", o.Roaming, RoamAny, RoamConnect, RoamNever)
 	case o.ForwarderClients < 1 || o.ForwarderClients > 10_000_000:
