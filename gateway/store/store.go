@@ -104,7 +104,7 @@ const (
 	Normal Level = iota
 	// Warning: from 70 % of the limits on. Everything is accepted still, and the log says so.
 	Warning
-	// Crowded: from 80 % on. New sessions are refused with "congestion".
+	// Crowded: from 80 % on, or while the disk is slow. New sessions are refused with "congestion".
 	Crowded
 	// Full: from 90 % on. New QoS 1 and 2 messages are not accepted.
 	Full

@@ -37,6 +37,7 @@ type committer struct {
 	litter   []string  // files of unfinished segments that could not be removed
 	cleaner  cleaner
 	reserve  reserve
+	slowness slowness
 }
 
 // run is the goroutine that writes.
@@ -190,6 +191,9 @@ func (s *Store) append() error {
 	}
 	s.sequence++
 	s.tail = seg
+	if s.slowness.took(time.Now(), took) {
+		s.log.Warn("store: the disk is slow: of the syncs of the last seconds more than one in a hundred took longer than a second; new clients are refused until it is faster", "last", took)
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	seg.end = offset + size

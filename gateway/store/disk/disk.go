@@ -11,6 +11,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"mqttsn-gateway/gateway/planted"
 	"mqttsn-gateway/gateway/store"
@@ -181,7 +182,13 @@ func (s *Store) Durable() store.Mark {
 }
 
 // Level says how much the store can still take: store.Store.
-func (s *Store) Level() store.Level { return store.Level(s.level.Load()) }
+func (s *Store) Level() store.Level {
+	l := store.Level(s.level.Load())
+	if l < store.Crowded && s.slowness.any() && s.slowness.is(time.Now()) {
+		return store.Crowded
+	}
+	return l
+}
 
 // Notify has fn called: store.Store.
 func (s *Store) Notify(fn func()) {
