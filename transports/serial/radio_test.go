@@ -257,9 +257,9 @@ func TestNotReceived(t *testing.T) {
 			xbee.ExplicitReceive{From: 1, Data: []byte{1}}, // endpoint 0: the network's own
 			xbee.Unknown{Type: 0x92, Data: []byte{1, 2, 3}},
 			xbee.ATResponse{ID: 1, Name: [2]byte{'N', 'P'}},
-			xbee.TransmitStatus{ID: 77},
-			xbee.TransmitStatus{ID: 0},
 			xbee.Status802{ID: 0},
+			xbee.TransmitStatus{ID: 77},
+			xbee.TransmitStatus{ID: 0}, // the last that says which frames the module uses
 			xbee.ModemStatus{Status: 2},
 			xbee.NodeIdentification{From: 1, From16: 2, Node: 0x0013A200_40000001, Node16: 0x7777, Name: []byte("sensor")},
 			xbee.Unknown{Type: xbee.TypeReceive, Data: []byte{1}}, // too short
