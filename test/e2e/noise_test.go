@@ -53,7 +53,11 @@ func noise(t *testing.T, f lineFraming) {
 	exchange(r, s, func(int) {})
 	damaged := s.up.damaged + s.down.damaged
 	t.Logf("%d messages each way: %d damaged ones came, %d copies, %d reconnects", messages, damaged, s.up.copies+s.down.copies, s.reconnects)
-	if o.codec.checksum && damaged > 0 {
+	most := 0
+	if f.medium == overXBee {
+		most = 2 // a checksum of 8 bits fits one in 256 frames with several wrong octets
+	}
+	if o.codec.checksum && damaged > most {
 		t.Errorf("%d damaged messages were accepted", damaged)
 	}
 }
